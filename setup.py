@@ -1,0 +1,26 @@
+"Reads settings.ini (metadata, requirements, commands) and binreg_nb/__init__.py (the version)."
+import re
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+here = Path(__file__).parent
+cfg = ConfigParser(delimiters=['='])
+cfg.read(here / 'settings.ini', encoding='utf-8')
+cfg = cfg['DEFAULT']
+
+
+def lines(key): return [o.strip() for o in cfg[key].splitlines() if o.strip()]
+
+
+setup(
+    version=re.search(r'__version__ = "(.+?)"', (here / 'binreg_nb/__init__.py').read_text(encoding='utf-8'))[1],
+    description=cfg['description'], author=cfg['author'], license=cfg['license'],
+    keywords=cfg['keywords'].split(', '), classifiers=lines('classifiers'),
+    long_description=(here / 'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    python_requires=f">={cfg['min_python']}", install_requires=lines('requirements'), extras_require=dict(dev=lines('dev_requirements')),
+    # The papermill templates live among the notebooks and travel in the wheel as binreg_nb/experiments
+    packages=['binreg_nb', 'binreg_nb.experiments'], package_dir={'binreg_nb.experiments': 'nbs/experiments'},
+    package_data={'binreg_nb.experiments': ['*.ipynb']}, include_package_data=False, zip_safe=False,
+    entry_points=dict(console_scripts=lines('console_scripts'), nbdev=['binreg_nb = binreg_nb._modidx:d']))
