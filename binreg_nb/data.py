@@ -26,7 +26,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorCategory, TensorImage, TensorImageBW, default_device
 from fastai.vision.augment import FlipItem, RandomResizedCrop
 from fastai.vision.core import PILImage, imagenet_stats
-import fastai.vision.data # Registers how image batches are shown
+import fastai.vision.learner # Registers how image batches and results are shown
 from .core import InputError, choose, whole
 
 # %% ../nbs/40_data.ipynb #054618ad
@@ -354,6 +354,13 @@ def folder(path, size, download, **kw):
     if not root: raise InputError("dataset='folder': say which one with --data or the environment variable BINREG_DATA")
     return _folder_dls(root, size or _own_size(root), 0.35, imagenet_stats, **kw)
 
+# %% ../nbs/40_data.ipynb #d43a41cc
+def _device(device):
+    "A device that exists"
+    if device is None: return default_device()
+    try: return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as e: raise InputError(f'device={device!r}: cannot be used here ({str(e).splitlines()[0]}): use cpu, or None for the default') from None
+
 # %% ../nbs/40_data.ipynb #e20d9b3a
 def get_dls(
     dataset:str,         # One of `list_datasets()`, or the path of an image folder
@@ -368,7 +375,7 @@ def get_dls(
 )->DataLoaders:          # fastai's, with `c`, `vocab`, `in_channels`, `size`
     "Training and validation data by name"
     for k,v,lo in (('size', size, 0), ('bs', bs, 1), ('subset', subset, 0), ('seed', seed, 0), ('workers', workers, 0)): whole(k, v, lo)
-    if dataset not in _datasets and os.path.isdir(dataset): dataset,path = 'folder',dataset
+    if dataset not in _datasets and os.path.isdir(str(dataset)): dataset,path = 'folder',dataset
     elif os.sep in str(dataset): raise InputError(f'{dataset}: no such folder')
     make = _datasets[choose('dataset', str(dataset), list_datasets())]
-    return make(path, size, download, bs=bs, subset=subset, seed=seed, device=device, workers=workers)
+    return make(path, size, download, bs=bs, subset=subset, seed=seed, device=_device(device), workers=workers)
