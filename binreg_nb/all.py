@@ -16,3 +16,5 @@ from .learner import *
 from .data import *
 from .networks import *
 from .figures import *
+
+__all__ = [n for n in globals() if not n.startswith('_')]
