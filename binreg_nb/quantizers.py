@@ -143,6 +143,7 @@ def lsq(
     axis:int=None,      # The channel dimension when `step` is per channel
 )->Tensor:              # Quantized values: shape, dtype and memory layout of `x`
     "Quantize and de-quantize with LSQ's gradients (Esser et al. 2020, eq. 1-5)"
+    if type(x) not in (Tensor, nn.Parameter): x = x.as_subclass(Tensor) # compiled code can be wrong on subclasses, fastai's TensorImage among them
     return LSQFunction.apply(x, step, offset, Qn, Qp, g, axis)
 
 # %% ../nbs/10_quantizers.ipynb #a35a63ce

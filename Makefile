@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all their own set-up, in .venv
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help setup demo test notebooks outputs readme clean
+help:            ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make .venv and install the package with its development tools
+$(READY): settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "binreg_nb needs Python 3.10 or later: make PYTHON=python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing PyTorch, fastai and the rest into $(VENV) (some minutes, several GB)"
+	$(BIN)/python -m pip install --quiet --upgrade pip 2>/dev/null || true
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## Seven runs on scanned digits, a table, and runs/demo/report.html
+	@$(BIN)/binreg-sweep demo --out runs/demo
+
+test: $(READY)   ## Everything that guards the project: notebooks, then pytest
+	$(BIN)/python tools/nbtest.py
+	$(BIN)/python -m pytest
+
+notebooks: $(READY) ## Export the library, clean the notebooks, write the README
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python tools/readme.py
+
+outputs: $(READY) ## Run the notebooks and keep their outputs, then `notebooks`
+	$(BIN)/python tools/nbtest.py --save
+	$(MAKE) notebooks
+
+clean:           ## Remove the environment and build products (runs/ stays)
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,110 @@
+"What a person types, in processes of their own"
+import json, time
+from pathlib import Path
+
+import numpy as np, pytest
+
+SHORT = ['--epochs', '2', '--subset', '200', '--no-compile']
+
+
+def one_line(p, *parts):
+    assert p.returncode == 2, (p.returncode, p.stdout, p.stderr)
+    assert p.stderr.count('\n') == 1 and 'Traceback' not in p.stderr, p.stderr
+    for s in parts: assert s in p.stderr, p.stderr
+
+
+@pytest.mark.parametrize('args,parts', [
+    (['--w-bits', '0'], ['w_bits=0', '1 to 8']),
+    (['--w-bits', '2.5'], ['--w-bits', "'2.5'", 'whole number']),
+    (['--lam', '-1'], ['lam=-1', '0 or more']),
+    (['--epochs', '12', '--warmup-epochs', '99'], ['warmup_epochs=99 of 12', '0 to 11']),
+    (['--network', 'resnet81'], ["'resnet81'", 'did you mean resnet18?']),
+    (['--dataset', 'digit'], ["'digit'", 'did you mean digits?']),
+    (['--method', 'bq'], ["'bq'", 'did you mean br?', 'fp, lsq, kure, br']),
+    (['--lamda', '1'], ['--lamda', 'did you mean --lam?']),
+    (['--dataset', 'imagenet', '--data', 'nowhere'], ['nowhere']),
+])
+def test_bad_input_is_one_line_and_leaves_nothing(cmd, tmp_path, args, parts):
+    one_line(cmd('binreg-run', *args, '--out', 'mine', cwd=tmp_path), *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_out_that_cannot_be_a_folder(cmd, tmp_path):
+    (tmp_path/'file').write_text('keep me')
+    one_line(cmd('binreg-run', '--out', 'file', cwd=tmp_path), 'is a file')
+    one_line(cmd('binreg-run', '--out', 'file/sub', cwd=tmp_path), 'cannot be written')
+    assert (tmp_path/'file').read_text() == 'keep me'
+
+
+def test_image_folders_that_cannot_be_used(cmd, tmp_path, images):
+    import shutil
+    run = lambda d: cmd('binreg-run', '--method', 'fp', '--dataset', d, '--out', tmp_path/'o', *SHORT[:2], '--quiet', cwd=tmp_path)
+    empty, one, bad = tmp_path/'empty', tmp_path/'one', tmp_path/'bad'
+    for s in ('train', 'valid'): (empty/s/'a').mkdir(parents=True); (empty/s/'b').mkdir()
+    shutil.copytree(images, one); [shutil.rmtree(one/s/'light') for s in ('train', 'valid')]
+    shutil.copytree(images, bad); (bad/'train/dark/3.png').write_bytes(b'not an image')
+    one_line(run(empty), 'no images'); one_line(run(one), 'one class'); one_line(run(bad), '3.png')
+    assert not (tmp_path/'o').exists()
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    "A finished run of the command, with its folder of runs"
+    import os, subprocess
+    from conftest import BIN
+    d = tmp_path_factory.mktemp('done')
+    p = subprocess.run([BIN/'binreg-run', '--out', 'runs/mine', *SHORT], cwd=d, capture_output=True, text=True, timeout=400)
+    assert p.returncode == 0, p.stderr
+    return d, p
+
+
+def test_run_leaves_what_it_promises(done):
+    d, p = done; out = d/'runs/mine'; m = json.loads((out/'metrics.json').read_text())
+    assert {'config.json', 'run.ipynb', 'history.csv', 'layers.csv', 'model.safetensors', 'metrics.json'} <= {f.name for f in out.iterdir()}
+    assert m['status'] == 'ok' and 0 < m['top1'] <= m['top5'] <= 100 and m['mse_qe'] > 0 and m['mbl'] > m['mse_qe'] and m['epochs_done'] == 2
+    assert 'top1' in p.stdout and 'run.ipynb' in p.stdout and p.stderr.count('\n') < 40, 'progress is a line, not a flood'
+    nb = json.loads((out/'run.ipynb').read_text()); assert any('injected-parameters' in c['metadata'].get('tags', []) for c in nb['cells'])
+    assert sum('image/png' in o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])) >= 2, 'curves and bins are in the notebook'
+    assert not (out/'.run.ipynb').exists()
+
+
+def test_second_time_answers_at_once_and_another_configuration_is_refused(done, cmd):
+    d, _ = done; before = (d/'runs/mine/metrics.json').read_bytes(); t = time.time()
+    p = cmd('binreg-run', '--out', 'runs/mine', *SHORT, cwd=d); assert p.returncode == 0 and time.time() - t < 60, p.stderr
+    one_line(cmd('binreg-run', '--out', 'runs/mine', *SHORT, '--lam', '5', cwd=d), 'another configuration', 'lam=1.0, now 5.0')
+    assert (d/'runs/mine/metrics.json').read_bytes() == before
+
+
+def test_papermill_on_the_template_gives_the_same_numbers(done, cmd):
+    d, _ = done
+    from binreg_nb.runs import template
+    p = cmd('papermill', template(), d/'pm.ipynb', '-p', 'out', d/'runs/pm', '-p', 'epochs', 2, '-p', 'subset', 200, '-p', 'compile', 'False', '-k', 'python3', cwd=d)
+    assert p.returncode == 0, p.stderr[-2000:]
+    a, b = (json.loads((d/'runs'/n/'metrics.json').read_text()) for n in ('mine', 'pm'))
+    assert all(a[k] == b[k] for k in ('top1', 'top5', 'mse_qe', 'mbl')), 'the same configuration gives the same bits'
+
+
+@pytest.mark.parametrize('param,msg', [(['lamda', '2'], "did you mean lam?"), (['w_bits', '2.5'], 'w_bits=2.5'), (['pretrained', 'maybe'], "pretrained='maybe': must be True or False")])
+def test_papermill_refuses_what_it_would_only_warn_of(cmd, tmp_path, param, msg):
+    from binreg_nb.runs import template
+    p = cmd('papermill', template(), tmp_path/'o.ipynb', '-p', *param, '-k', 'python3', cwd=tmp_path)
+    assert p.returncode != 0 and msg in p.stderr + (tmp_path/'o.ipynb').read_text() and not (tmp_path/'runs').exists()
+
+
+def test_sweep_and_report(cmd, tmp_path):
+    args = ['binreg-sweep', 'demo', '--out', 'runs/demo', *SHORT, '--epochs', '1']
+    p = cmd(*args, '--dry-run', cwd=tmp_path); assert '7 runs, 7 left' in p.stdout and not (tmp_path/'runs').exists()
+    p = cmd(*args, '-j', '2', cwd=tmp_path, timeout=500, OMP_NUM_THREADS='1'); assert p.returncode == 0, p.stderr
+    for s in ('Method', 'W/A', 'Acc@1', 'Acc@5', 'MSE-QE', 'MBL', 'Full precision', 'LSQ + KURE', 'LSQ + BR', 'report.html'): assert s in p.stdout, p.stdout
+    page = (tmp_path/'runs/demo/report.html').read_text(); assert '<table' in page and 'data:image/' in page and 'src="http' not in page
+    t = time.time(); p = cmd(*args, cwd=tmp_path); assert 'all done' in p.stdout and time.time() - t < 60
+    p = cmd('binreg-report', 'runs/demo', cwd=tmp_path); assert p.returncode == 0 and 'LSQ + BR' in p.stdout
+    one_line(cmd('binreg-report', 'nowhere', cwd=tmp_path), 'nowhere')
+
+
+def test_help_names_every_option_with_its_default(cmd, tmp_path):
+    from dataclasses import fields
+    from binreg_nb.runs import RunConfig
+    text = ' '.join(cmd('binreg-run', '--help', cwd=tmp_path).stdout.split())
+    for f in fields(RunConfig): assert f"--{f.name.replace('_', '-')}" in text and f'(default: {f.default!r})' in text, f.name
+    for c in ('binreg-sweep', 'binreg-report'): assert '--' in cmd(c, '--help', cwd=tmp_path).stdout
