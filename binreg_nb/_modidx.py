@@ -300,6 +300,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.report._table_notes': ('report.html#_table_notes', 'binreg_nb/report.py'),
                                   'binreg_nb.report._text': ('report.html#_text', 'binreg_nb/report.py'),
                                   'binreg_nb.report._why_none': ('report.html#_why_none', 'binreg_nb/report.py'),
+                                  'binreg_nb.report._write_csv': ('report.html#_write_csv', 'binreg_nb/report.py'),
                                   'binreg_nb.report.about': ('report.html#about', 'binreg_nb/report.py'),
                                   'binreg_nb.report.best_cells': ('report.html#best_cells', 'binreg_nb/report.py'),
                                   'binreg_nb.report.group_runs': ('report.html#group_runs', 'binreg_nb/report.py'),

@@ -346,6 +346,11 @@ def html_report(
     except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror})') from None
     return out
 
+# %% ../nbs/62_report.ipynb #354a7a6b
+def _write_csv(runs, file):
+    try: summary_table(runs).to_csv(file, index=False)
+    except OSError as e: raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
+
 # %% ../nbs/62_report.ipynb #82c45352
 def main(
     argv=None, # Arguments; None for the command line's
@@ -354,8 +359,11 @@ def main(
     p = argparse.ArgumentParser(prog='binreg-report', description='Report on a folder of runs: a table here, and one self-contained HTML page.')
     p.add_argument('folder', metavar='FOLDER', help='folder of run folders')
     p.add_argument('--out', metavar='FILE', help='the page to write (default: report.html in FOLDER)')
+    p.add_argument('--csv', metavar='FILE', help='also write the table as CSV (default: not written)')
     args = p.parse_args(argv)
-    try: runs = load_runs(args.folder); page = html_report(args.folder, args.out)
+    try:
+        runs = load_runs(args.folder); page = html_report(args.folder, args.out)
+        if args.csv: _write_csv(runs, args.csv)
     except InputError as e:
         print(f'binreg-report: {e}', file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ def cell_md(cell):
     if re.match(r'#\|\s*hide', cell.source): return ''
     src = '\n'.join(l for l in cell.source.splitlines() if not l.startswith('#|')).strip()
     outs = ''.join(text_of(o) for o in cell.outputs).rstrip()
+    if '#| echo: false' in cell.source: return outs
     return f'```python\n{src}\n```' + (f'\n\n```text\n{outs}\n```' if outs else '')
 
 
