@@ -25,7 +25,7 @@ def execution_order(
     n_inp:int=1,     # How many items of a batch are inputs
 )->list:             # Names of the Conv2d and Linear layers that ran, in order of their first use
     "The order in which a model's layers run"
-    order,mode,names = [],{m:m.training for m in model.modules()},{m:n for n,m in model.named_modules() if type(m) in QUANTIZED}
+    order,mode,names = [],{m:m.training for m in model.modules()},{m:n for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))}
     hooks = [m.register_forward_hook(lambda m,i,o: order.append(names[m])) for m in names]
     try: model.eval(); run_batches(model, batches, n_inp, 1)
     finally:

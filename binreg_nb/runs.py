@@ -8,7 +8,7 @@ __all__ = ['METHODS', 'PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT
            'worker', 'execute', 'Parser', 'add_options', 'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
-import argparse, difflib, hashlib, importlib, json, math, os, platform, shutil, subprocess, sys, threading, time
+import argparse, difflib, hashlib, importlib, json, math, os, platform, shutil, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -461,6 +461,7 @@ def guarded(
     "Make a command: its `InputError`s become one line and exit status 2"
     def main(argv=None):
         prog = f'binreg-{f.__module__.split(".")[-1].removesuffix("s")}'
+        warnings.filterwarnings('ignore', category=FutureWarning) # of libraries, at import; nothing a reader of this line can do about them
         try: return sys.exit(f(argv) or 0)
         except InputError as e: print(f'{prog}: {e}', file=sys.stderr); sys.exit(2)
         except KeyboardInterrupt: print(f'\n{prog}: stopped; what is finished is kept, the same command goes on from there', file=sys.stderr); sys.exit(130)
