@@ -253,7 +253,7 @@ def _log_callback(cfg, out):
     "Writes history.csv after each epoch and progress.json as it goes"
     import pandas as pd
     from fastai.callback.core import Callback
-    class Log(Callback):
+    class RunLog(Callback):
         order = 90
         def before_fit(self): self.rows,self.last,self.begun = [],0.,time.time()
         def tell(self, done): write_json(out/'progress.json', dict(done=done, epochs=cfg.epochs))
@@ -264,7 +264,7 @@ def _log_callback(cfg, out):
             self.rows.append({'epoch':self.epoch, **v, 'time':round(time.time() - self.begun, 2)})
             pd.DataFrame(self.rows).reindex(columns=['epoch', 'train_loss', 'valid_loss', 'accuracy', 'top5', 'reg', 'time']).to_csv(out/'history.csv', index=False)
             self.tell(self.epoch + 1)
-    return Log()
+    return RunLog()
 
 # %% ../nbs/50_runs.ipynb #120b228e
 def _train(cfg, learn, out):
@@ -385,6 +385,8 @@ def _watch(jobs, futures, begun_done):
     "Show one progress bar until the futures are done"
     from tqdm import tqdm
     total = sum(_work(c) for c,_ in jobs) - begun_done
+    while not any((Path(o)/'progress.json').exists() and not finished(o) for _,o in jobs) and not all(f.done() for f in futures): time.sleep(.2)
+    if all(f.done() for f in futures) and any(f.exception() for f in futures): return # refused before it began: the error is all there is to say
     with tqdm(total=round(total, 1), bar_format='{desc} {percentage:3.0f}%|{bar:24}| {elapsed} so far, about {remaining} left', smoothing=0, mininterval=.5 if sys.stderr.isatty() else 20) as bar:
         while True:
             live = not all(f.done() for f in futures)
@@ -488,7 +490,9 @@ def main(argv=None):
     if os.path.isdir(a['dataset']) and os.sep in a['dataset']: a['dataset'] = str(Path(a['dataset']).absolute())
     cfg = RunConfig(**a).resolve(); new = not Path(out).exists(); out = claim(cfg, out or Path('runs')/cfg.name())
     if new and not any(out.iterdir()): out.rmdir()
-    failed = execute(run_jobs(cfg, out), quiet=quiet)
+    jobs = run_jobs(cfg, out)
+    if not finished(out) and not quiet: print(f"training {' then '.join(o.name for _,o in jobs)}", flush=True)
+    failed = execute(jobs, quiet=quiet)
     for o,why in failed.items(): print(f'binreg-run: {o}: {why}', file=sys.stderr)
     if failed: return 1
     m = finished(out)
