@@ -35,12 +35,13 @@ class Sweep:
         configs, # `RunConfig`s; the full-precision runs they start from are added
         folder,  # Where the run folders are
     ):
-        cfgs = [c.resolve(names=i == 0) for i,c in enumerate(configs)]
+        cfgs = [c.resolve(names=False) for c in configs]
         if not cfgs: raise InputError('a sweep needs at least one run')
         fp = [replace(c.full_precision(), data=c.data, device=c.device, workers=c.workers) for c in cfgs if not c.start]
         by_name = {c.name():c for c in fp + cfgs}
         self.folder = Path(folder).expanduser().absolute()
         self.jobs = [(c, self.folder/n) for n,c in by_name.items()]
+        if self.left(): cfgs[0].resolve() # names are looked up, which imports PyTorch, only where there is work
 
     def done(self): return [j for j in self.jobs if finished(j[1])]
     def left(self): return [j for j in self.jobs if not finished(j[1])]

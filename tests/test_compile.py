@@ -1,0 +1,23 @@
+"The compiled and the eager form, where a compiler is and where none is"
+import os, subprocess, sys
+
+CODE = '''
+import torch, warnings
+from binreg_nb.quantizers import LSQQuantizer, set_compile
+torch.manual_seed(0); w = torch.randn(200, 100, requires_grad=True); q = LSQQuantizer(2).init_from(w)
+set_compile(False); ref = q(w)
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter('always'); set_compile(True); out = q(w); out.sum().backward(); q(w)
+assert torch.equal(ref, out) and w.grad is not None and q.step.grad.isfinite()
+print(len([o for o in seen if 'without compilation' in str(o.message)]))
+'''
+
+
+def warned(tmp_path, **env):
+    p = subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, env={**os.environ, 'TORCHINDUCTOR_CACHE_DIR': str(tmp_path), **env})
+    assert p.returncode == 0, p.stderr[-2000:]
+    return int(p.stdout.split()[-1])
+
+
+def test_without_a_compiler_it_runs_eagerly_and_says_so_once(tmp_path): assert warned(tmp_path, CXX='/nonexistent/g++') == 1
+def test_compilation_can_be_disabled_by_torchs_own_switch(tmp_path): assert warned(tmp_path, TORCH_COMPILE_DISABLE='1') == 0
