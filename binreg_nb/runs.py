@@ -363,9 +363,11 @@ def worker()->int:
     except InputError as e: print(e, file=sys.stderr); return 2
     return 0
 
-def _spawn(cfg, out, procs):
+def _spawn(cfg, out, procs, n_jobs=1):
     "Run a worker; returns '' or why it failed"
-    p = subprocess.Popen([sys.executable, '-c', _WORKER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    env = dict(os.environ)
+    if n_jobs > 1: env.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1)//n_jobs))) # threads that wait for each other cost more than they bring
+    p = subprocess.Popen([sys.executable, '-c', _WORKER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env)
     procs.append(p)
     _,err = p.communicate(json.dumps(dict(cfg=asdict(_inject(cfg)), out=str(out))))
     if p.returncode == 2: raise InputError(err.strip().splitlines()[-1])
@@ -407,7 +409,7 @@ def execute(
     before = sum(_work(c) for c,o in jobs if finished(o))
     for c,o in todo: (Path(o)/'progress.json').unlink(missing_ok=True)
     def one(j):
-        if (why := _spawn(*j, procs)): failed[str(j[1])] = why
+        if (why := _spawn(*j, procs, n_jobs)): failed[str(j[1])] = why
     def all_of(pool, js): return [f.result() for f in [pool.submit(one, j) for j in js]]
     def both():
         with ThreadPoolExecutor(n_jobs) as pool: all_of(pool, [j for j in todo if j[0].method == 'fp']); all_of(pool, [j for j in todo if j[0].method != 'fp'])
