@@ -11,8 +11,8 @@ import difflib, fnmatch, warnings
 import torch
 from torch import nn
 from fastcore.basics import listify
-from .core import InputError, choose, whole
-from .quantizers import INITS, NEGATIVES, LSQQuantizer
+from .core import INITS, NEGATIVES, InputError, choose, whole
+from .quantizers import LSQQuantizer
 
 # %% ../nbs/11_layers.ipynb #a32132c8
 class QuantLayer:

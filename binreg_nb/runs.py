@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import InputError, choose, number, whole
+from .core import INITS, NEGATIVES, STAGE2, InputError, choose, number, whole
 
 # %% ../nbs/50_runs.ipynb #e32695c4
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _check_ranges(c):
     for k in ('size', 'subset', 'epochs', 'batch_size', 'bn_batches', 'seed', 'workers'): whole(k, getattr(c, k), 0)
     number('lam', c.lam); number('lr', c.lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
-    for k,o in dict(method=METHODS, precision=PRECISIONS, negatives=('signed', 'offset', 'unsigned'), init=('lsq', 'mse'), stage2=('joint', 'freeze', 'alternate')).items():
+    for k,o in dict(method=METHODS, precision=PRECISIONS, negatives=NEGATIVES, init=INITS, stage2=STAGE2).items():
         choose(k, getattr(c, k), o)
 
 # %% ../nbs/50_runs.ipynb #e323dc56

@@ -17,7 +17,7 @@ def test_seven_lines(images):
     assert len(report) == len(quant_layers(learn.model)) == 22 and {'layer', 'w_bits', 'step', 'mse_qe', 'bin_loss'} <= set(report)
     assert list(report.w_bits[:2]) == [8, 2] and report.w_bits.iloc[-1] == 8 and (report.step > 0).all()
     fig = learn.plot_bins(report.layer[3]); assert fig.axes
-    learn.save; learn.validate(); p, _ = learn.get_preds(); assert p.isfinite().all()
+    p, _ = learn.get_preds(); assert p.isfinite().all()
 
 
 @pytest.mark.parametrize('name', ['alexnet', 'mobilenet_v2', 'mobilenet_v3_small', 'resnet18'])
