@@ -99,9 +99,11 @@ def _flat(x, order, axis):
     x = x.permute(order)
     return x.reshape(-1) if axis is None else x.reshape(x.shape[0], -1)
 
-def _unflat(y, shape, order):
+def _unflat(y, x, order):
+    "`y` in the shape of `x`, and with its very strides where `x` was read without a copy: of a 1x1 map they are all that tells channels_last"
+    if x.permute(order).is_contiguous(): return y.as_strided(x.shape, x.stride())
     inv = [order.index(i) for i in range(len(order))]
-    return y.reshape([shape[i] for i in order]).permute(inv)
+    return y.reshape([x.shape[i] for i in order]).permute(inv)
 
 # %% ../nbs/10_quantizers.ipynb #bd8d1d48
 @functools.lru_cache(None)
@@ -121,7 +123,7 @@ class LSQFunction(torch.autograd.Function):
         ctx.save_for_backward(x, step, offset)
         ctx.args,ctx.g,ctx.axis,ctx.order = args,g,axis,order
         f = _lsq_forward if offset is None else _offset_forward
-        return _unflat(f(_flat(x.detach(), order, axis), *args), x.shape, order)
+        return _unflat(f(_flat(x.detach(), order, axis), *args), x, order)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -130,7 +132,7 @@ class LSQFunction(torch.autograd.Function):
         f = _lsq_backward if offset is None else _offset_backward
         dx,*ds = f(_flat(grad, ctx.order, ctx.axis), _flat(x.detach(), ctx.order, ctx.axis), *ctx.args)
         ds = [(d*ctx.g).reshape(step.shape).to(step.dtype) for d in ds] + [None]
-        return _unflat(dx, x.shape, ctx.order), ds[0], ds[1], None, None, None, None
+        return _unflat(dx, x, ctx.order), ds[0], ds[1], None, None, None, None
 
 # %% ../nbs/10_quantizers.ipynb #b2688511
 def lsq(
