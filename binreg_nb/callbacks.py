@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TwoStageQAT', 'step_parameters', 'NoStepDecay', 'DeviceMixedPrecision', 'same_random_state', 'reestimate_bn',
-           'BNReestimate', 'TrainingDiverged', 'StepWatch']
+           'BNReestimate', 'EvalEvery', 'TrainingDiverged', 'StepWatch']
 
 # %% ../nbs/30_callbacks.ipynb #d01c6e24
 import random, warnings
@@ -12,7 +12,7 @@ import numpy as np, torch
 from contextlib import contextmanager
 from fastcore.basics import patch
 from fastcore.foundation import L
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelValidException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner, ValueMetric
@@ -131,6 +131,16 @@ class BNReestimate(Callback):
     ): self.n_batches = whole('n_batches', n_batches, 1)
 
     def before_validate(self): reestimate_bn(self.model, self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
+
+class EvalEvery(Callback):
+    "Evaluates every few epochs, and after the last"
+    order,run_train = BNReestimate.order-1,False
+    def __init__(self,
+        every:int=1, # Epochs from one evaluation to the next
+    ): self.every = whole('every', every, 1)
+
+    def before_validate(self):
+        if (self.epoch+1) % self.every and self.epoch+1 < self.n_epoch: raise CancelValidException
 
 # %% ../nbs/30_callbacks.ipynb #9912398f
 class TrainingDiverged(RuntimeError):

@@ -104,11 +104,14 @@ def create_network(
     in_channels:int=3,     # Channels of the images: 3 for colour, 1 for gray
     size:int=224,          # Side of the images in pixels; fixes the stem
     pretrained:bool=False, # Start from torchvision's ImageNet weights, with ImageNet's stem?
+    stride:int=0,          # Total stride, 8, 16 or 32, in place of what suits `size`; 0 for that
 )->nn.Module:              # The network, on the CPU, in training mode
     "A network by name, with a stem that fits the images"
     choose('network', name, list_networks())
     whole('n_classes', n_classes, 1); whole('in_channels', in_channels, 1)
-    stride = max_stride(size)
+    if stride not in (0, 8, 16, 32): raise InputError(f'stride={stride!r}: must be 8, 16 or 32, or 0 for what suits the size of the images')
+    if pretrained and stride not in (0, 32): raise InputError(f'stride={stride}: pretrained weights have a total stride of 32: use 32 or 0')
+    stride = stride or max_stride(size)
     if not pretrained: return _set_channels(_networks[name](stride, num_classes=n_classes), in_channels, False)
     if size < 64: warnings.warn(f"pretrained=True: the stem stays ImageNet's, which shrinks images of {size} px to {-(-size//32)} px; use size=64 or more")
     return _set_head(_set_channels(_pretrained(name), in_channels, True), n_classes)
