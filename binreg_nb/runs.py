@@ -473,6 +473,25 @@ def _watch(jobs, futures, begun_done):
             if not live: return bar.refresh()
             time.sleep(.5)
 
+# %% ../nbs/50_runs.ipynb #7b016870
+class _Queue:
+    "Jobs for several threads; one whose start is still to be trained waits for it"
+    def __init__(self, jobs): self.left,self.starts,self.change = list(jobs),{Path(o) for c,o in jobs if c.method == 'fp'},threading.Condition()
+    def ready(self, j): return j[0].method == 'fp' or start_folder(*j) not in self.starts
+    def clear(self):
+        with self.change: self.left = []; self.change.notify_all()
+
+    def __iter__(self):
+        while True:
+            with self.change:
+                while self.left and not (now := [j for j in self.left if self.ready(j)]): self.change.wait()
+                if not self.left: return
+                self.left.remove(now[0])
+            yield now[0]
+
+    def done(self, j):
+        with self.change: self.starts.discard(Path(j[1])); self.change.notify_all()
+
 # %% ../nbs/50_runs.ipynb #ad40221a
 def execute(
     jobs:list, # (RunConfig, folder) pairs, resolved; full-precision ones first
@@ -480,26 +499,23 @@ def execute(
     quiet=False, # No progress bar?
     notebook=True, # Each as a papermill notebook, or as plain Python (quicker to start: many short runs, machines without Jupyter)?
 )->dict:       # folder -> why it failed, for those that did
-    "Do the runs that are not done, in processes of their own, full precision before the rest"
-    todo,failed,workers,free = [j for j in jobs if not finished(j[1])],{},[],queue.SimpleQueue()
+    "Do the runs that are not done, in processes of their own, each after the full-precision run that it starts from"
+    todo,failed = [j for j in jobs if not finished(j[1])],{}
     if not todo: return failed
     before = sum(_work(c) for c,o in jobs if finished(o))
     for c,o in todo: (Path(o)/'progress.json').unlink(missing_ok=True)
-    for _ in range(n_jobs): workers.append(_Worker(n_jobs, notebook)); free.put(workers[-1])
-    def one(j):
-        w = free.get()
+    jobs_left,workers = _Queue(todo),[_Worker(n_jobs, notebook) for _ in range(n_jobs)]
+    def serve(w):
+        for j in jobs_left:
+            try:
+                if (why := w.do(*j)): failed[str(j[1])] = why
+            finally: jobs_left.done(j)
+    with ThreadPoolExecutor(n_jobs) as pool:
+        fs = [pool.submit(serve, w) for w in workers]
         try:
-            if (why := w.do(*j)): failed[str(j[1])] = why
-        finally: free.put(w)
-    def both():
-        with ThreadPoolExecutor(n_jobs) as pool:
-            for fp in (True, False): [f.result() for f in [pool.submit(one, j) for j in todo if (j[0].method == 'fp') == fp]]
-    with ThreadPoolExecutor(1) as lead:
-        f = lead.submit(both)
-        try:
-            if not quiet: _watch(jobs, [f], before)
-            f.result()
-        finally: [w.stop() for w in workers]
+            if not quiet: _watch(jobs, fs, before)
+            for f in fs: f.result()
+        finally: jobs_left.clear(); [w.stop() for w in workers]
     return failed
 
 # %% ../nbs/50_runs.ipynb #487d2efe
