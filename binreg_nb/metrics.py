@@ -9,7 +9,7 @@ __all__ = ['mse_qe', 'mbl', 'bin_report', 'bin_table']
 import pandas as pd, torch
 from .core import InputError
 from .layers import low_bit_layers, quant_layers
-from .regularizers import bin_reg
+from .regularizers import bin_reg, kurtosis
 
 # %% ../nbs/21_metrics.ipynb #ced4c7f7
 def _low_bit(model, who):
@@ -47,7 +47,7 @@ def mbl(
 def bin_report(
     model, # A quantized model
 )->pd.DataFrame: # One row per quantized layer, in order
-    "Per layer: bits, steps, quantization error, bin loss, share of clipped weights, number of empty bins"
+    "Per layer: bits, steps, quantization error, bin loss, share of clipped weights, number of empty bins, spread, kurtosis"
     rows = []
     for n,m in quant_layers(model).items():
         q,w = m.weight_quantizer,m.weight.detach()
@@ -56,7 +56,8 @@ def bin_report(
         rows.append(dict(layer=n, shape='x'.join(map(str, w.shape)), low_bit=m.low_bit, w_bits=q.n_bits, a_bits=m.act_quantizer.n_bits,
             step=q.step.mean().item(), a_step=m.act_quantizer.step.mean().item(), a_signed=m.act_quantizer.Qn < 0,
             mse_qe=_error(m), bin_loss=_bin_loss(m), clipped=((v < q.Qn-.5) | (v > q.Qp+.5)).float().mean().item(),
-            empty_bins=int((torch.bincount(codes, minlength=q.Qp-q.Qn+1) == 0).sum())))
+            empty_bins=int((torch.bincount(codes, minlength=q.Qp-q.Qn+1) == 0).sum()), kurtosis=kurtosis(w).item()))
+        rows[-1]['spread'] = (rows[-1]['bin_loss']/(q.Qp-q.Qn+1 - rows[-1]['empty_bins']))**.5 / rows[-1]['step']
     if not rows: raise InputError('bin_report: the model has no quantized layer; call quantize_model first')
     return pd.DataFrame(rows)
 

@@ -346,10 +346,11 @@ def _save(cfg, learn, out, status, seconds):
     from binreg_nb.layers import low_bit_layers
     save_file({k:v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}, out/'model.safetensors')
     quantized,last = cfg.method != 'fp',(learn.recorder.values or [[float('nan')]*4])[-1]
-    if quantized: bin_report(learn.model).to_csv(out/'layers.csv', index=False)
+    if quantized: (layers := bin_report(learn.model)).to_csv(out/'layers.csv', index=False); middle = layers[layers.low_bit].median(numeric_only=True)
     ok = status == 'ok'
     metrics = dict(status='ok' if ok else 'diverged', reason='' if ok else status, top1=100*float(last[2]) if ok else None, top5=100*float(last[3]) if ok else None,
-        mse_qe=mse_qe(learn.model) if quantized else None, mbl=mbl(learn.model) if quantized else None, epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
+        mse_qe=mse_qe(learn.model) if quantized else None, mbl=mbl(learn.model) if quantized else None,
+        spread=float(middle.spread) if quantized else None, kurtosis=float(middle.kurtosis) if quantized else None, n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
         collapsed_steps=list(learn.step_watch.collapsed), low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__, finished=time.strftime('%Y-%m-%d %H:%M:%S'))
     write_json(out/'metrics.json', metrics)
     return metrics
