@@ -32,7 +32,7 @@ class RunConfig:
     a_bits:int=2               # Bits of the activations, 1 to 8
     first_last_bits:int=8      # Bits of the first and the last layer
     per_channel:bool=False     # One weight step per output channel?
-    negatives:str='signed'     # Grid where activations dip below zero: signed, offset or unsigned
+    negatives:str='offset'     # Grid where activations dip below zero: signed, offset or unsigned
     init:str='lsq'             # Starting steps: lsq or mse
     lam:float=1.               # Weight of the regularizer (lambda of the paper)
     warmup_epochs:int=-1       # Epochs before the regularizer joins (m of the paper); -1 for a third of the epochs
@@ -350,7 +350,7 @@ def _save(cfg, learn, out, status, seconds):
     ok = status == 'ok'
     metrics = dict(status='ok' if ok else 'diverged', reason='' if ok else status, top1=100*float(last[2]) if ok else None, top5=100*float(last[3]) if ok else None,
         mse_qe=mse_qe(learn.model) if quantized else None, mbl=mbl(learn.model) if quantized else None,
-        spread=float(middle.spread) if quantized else None, kurtosis=float(middle.kurtosis) if quantized else None, n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
+        spread=float(middle.spread) if quantized else None, kurtosis=float(middle['kurtosis']) if quantized else None, n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
         collapsed_steps=list(learn.step_watch.collapsed), low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__, finished=time.strftime('%Y-%m-%d %H:%M:%S'))
     write_json(out/'metrics.json', metrics)
     return metrics
