@@ -113,7 +113,15 @@ def quant_layers(
     model:nn.Module, # A model
 )->dict:             # name -> quantized layer
     "All quantized layers of a model, by name"
-    return {n:m for n,m in model.named_modules() if isinstance(m, QuantLayer)}
+    found,seen = {},set() # in every training step, for which `named_modules` is too slow
+    def walk(m, name):
+        if id(m) in seen: return
+        seen.add(id(m))
+        if isinstance(m, QuantLayer): found[name] = m
+        for k,c in m._modules.items():
+            if c is not None: walk(c, f'{name}.{k}' if name else k)
+    walk(model, '')
+    return found
 
 def low_bit_layers(
     model:nn.Module, # A quantized model
