@@ -152,7 +152,7 @@ def quantize_model(
     per_channel:bool=False,     # One weight step per output channel?
     w_init:str='lsq',           # Starting weight step: 'lsq' or 'mse'
     a_init:str='lsq',           # Starting activation step: 'lsq' or 'mse'
-    negatives:str='signed',     # Grid where activations dip below zero: 'signed', 'offset' (learned) or 'unsigned'
+    negatives:str='signed',     # Grid where activations dip below zero: 'signed', 'offset' (learned; the first and last layer stay signed) or 'unsigned'
     order:list=None,            # Layer names in order of execution; None for the order of registration
 )->nn.Module:                   # The same `model`
     "Quantize the Conv2d and Linear layers of a model in place; raises `InputError` and changes nothing where it cannot"
@@ -167,7 +167,7 @@ def quantize_model(
     for n,m in cands.items():
         b = (first_last_bits,)*2 if n in edge else (w_bits, a_bits)
         m.__class__ = QUANTIZED[type(m)]
-        m._add_quantizers(*b, per_channel=per_channel, w_init=w_init, a_init=a_init, negatives=negatives, low_bit=n not in edge)
+        m._add_quantizers(*b, per_channel=per_channel, w_init=w_init, a_init=a_init, negatives='signed' if n in edge and negatives == 'offset' else negatives, low_bit=n not in edge)
         for k in ('weight_quantizer', 'act_quantizer'): getattr(m, k).name = f'{n}.{k}' if n else k
         m.weight_quantizer.init_from(m.weight)
     return model
