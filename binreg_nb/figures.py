@@ -596,11 +596,10 @@ def bin_spread(
     step,         # Step size: scalar, or one per output channel
     Qn:int,       # Lowest code
     Qp:int,       # Highest code
-)->float:         # In steps: 0 for perfectly sharp bins, 0.29 for weights spread evenly; nan where no bin holds two weights
-    "Standard deviation of the weights of a bin, within half a step of its value, averaged over the bins"
-    v = in_steps(weight, step); v = v[np.isfinite(v)]; code = bin_codes(v, Qn, Qp)
-    bins = [b for i in range(Qn, Qp+1) if (b := v[(code == i) & (np.abs(v - i) <= .5)]).size > 1]
-    return float(np.mean([b.std(dtype=np.float64) for b in bins])) if bins else float('nan')
+)->float:         # In steps: 0 for perfectly sharp bins, 0.29 for weights spread evenly; nan where all weights are beyond the grid
+    "Root mean square distance of the weights from the values of their bins, of those within half a step"
+    v = in_steps(weight, step).astype(np.float64); v = v[np.isfinite(v)]; off = np.abs(v - bin_codes(v, Qn, Qp)); off = off[off <= .5]
+    return float(np.sqrt((off**2).mean())) if len(off) else float('nan')
 
 # %% ../nbs/61_figures.ipynb #cd66de36
 def figure_numbers(

@@ -23,7 +23,7 @@ def test_all_five(root, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {'runs', 'out.ipynb'}
     lines = [l for l in text(outputs).splitlines() if l.startswith('Figure ')]
     assert len(lines) == 5
-    for l in lines: assert float(l.split('spread over ')[1].split()[0]) < .5*float(l.split('BR and ')[1].split()[0]), l
+    for l in lines: assert float(l.split('weights are ')[1].split()[0]) < .5*float(l.split('with BR, ')[1].split()[0]), l
 
 
 def test_what_is_missing_is_said(root, tmp_path):
