@@ -7,13 +7,14 @@ __all__ = ['FONT', 'DEMO', 'DEMO_LAYERS', 'Panel', 'METHOD_COLORS', 'Row', 'LABE
            'in_steps', 'bin_codes', 'step_unit', 'cell_edges', 'span', 'Picture', 'bin_colors', 'plot_bins', 'kurtosis',
            'overall_span', 'plot_global', 'read_json', 'read_layers', 'demo_weights', 'demo_run', 'spread_layers',
            'shared_limits', 'bin_figure', 'curve_colors', 'read_history', 'curves_figure', 'Fig', 'figure_runs',
-           'figure_layers', 'paper_figure', 'bin_spread', 'figure_numbers', 'save_figure', 'draw_figures']
+           'figure_layers', 'paper_figure', 'bin_distance', 'figure_numbers', 'save_figure', 'draw_figures']
 
 # %% ../nbs/61_figures.ipynb #f8bfd1eb
 import io, json
 import numpy as np, pandas as pd
 from collections import namedtuple
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
@@ -103,7 +104,8 @@ def _axes(ax, size=(4, 2.4)):
 
 def _ticks(ax):
     "Few ticks, and powers of ten where the numbers would be long"
-    ax.locator_params(axis='x', nbins=4); ax.locator_params(axis='y', nbins=4)
+    inches = ax.get_position().width*ax.figure.get_figwidth()
+    ax.locator_params(axis='x', nbins=4 if inches < 1.8 else 6); ax.locator_params(axis='y', nbins=4)
     ax.ticklabel_format(scilimits=(-3, 4))
     for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set(fontsize=FONT-2, color='.4')
 
@@ -575,7 +577,7 @@ def paper_figure(
     for j,c in enumerate(columns): _column(axs[:, j], [_panel(r, c, runs, data) for r in fig.rows], c[0], j == 0, ylabels=j == 0 or c[3] != columns[j-1][3])
     out.align_ylabels(axs[:, 0])
     out.suptitle(f'Figure {n}. ' + fig.title.format(layer=columns[0][2]), fontsize=FONT + 1)
-    out.supxlabel(_footer(runs), fontsize=FONT - 2.5, color='.45', x=.01, ha='left')
+    out.supxlabel(fill(_footer(runs), int(24*out.get_figwidth())), fontsize=FONT - 2.5, color='.45', x=.01, ha='left')
     return out
 
 # %% ../nbs/61_figures.ipynb #040320a8
@@ -591,7 +593,7 @@ def _footer(runs):
     return '; '.join(out)
 
 # %% ../nbs/61_figures.ipynb #736aaf21
-def bin_spread(
+def bin_distance(
     weight,       # Latent weights: array or tensor, any shape
     step,         # Step size: scalar, or one per output channel
     Qn:int,       # Lowest code
@@ -608,12 +610,12 @@ def figure_numbers(
     layers=None,     # A layer's name, or several; None for the figure's own
     **which,         # `seed`, `dataset` and `lam`, as in `paper_figure`
 )->pd.DataFrame:     # One row a column of the figure and method
-    "The numbers behind a figure: per-bin spread in steps, kurtosis, share of weights beyond the grid"
+    "The numbers behind a figure: distance from the bins' values in steps, kurtosis, share of weights beyond the grid"
     fig,runs,columns,data = _gather(n, folder, layers, **which); rows = []
     for _,b,layer,overall in columns:
         for m in dict.fromkeys(r.method for r in fig.rows) if not overall else ():
             w,s,Qn,Qp = data[m, b].get(layer, (np.full(1, np.nan), 1., 0, 0)); v = in_steps(w, s)
-            rows.append(dict(layer=layer, bits=b, method=LABELS[m], spread=bin_spread(w, s, Qn, Qp), kurtosis=kurtosis(w), beyond=float(((v < Qn-.5) | (v > Qp+.5)).mean()), status=runs[m, b]['status']))
+            rows.append(dict(layer=layer, bits=b, method=LABELS[m], distance=bin_distance(w, s, Qn, Qp), kurtosis=kurtosis(w), clipped=float(((v < Qn-.5) | (v > Qp+.5)).mean()), status=runs[m, b]['status']))
     return pd.DataFrame(rows)
 
 # %% ../nbs/61_figures.ipynb #0df72249
