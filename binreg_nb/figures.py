@@ -20,7 +20,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from .core import InputError, choose, whole
+from .core import InputError, choose
 
 # %% ../nbs/61_figures.ipynb #4b847aec
 def to_numpy(
@@ -511,7 +511,7 @@ def figure_runs(
     if len(data) > 1 and not dataset: raise InputError(f"{folder}: holds {fig.network} on several datasets: choose one with dataset= (available: {', '.join(data)})")
     by = {}
     for c in runs:
-        if (k := (c['method'], c['w_bits'])) in fig.runs() and c['seed'] == seed and (dataset or c['dataset']) == c['dataset'] and (lam is None or k[0] != 'br' or c['lam'] == lam):
+        if (k := (c['method'], c['w_bits'])) in fig.runs() and c['seed'] == seed and (dataset or c['dataset']) == c['dataset'] and (lam is None or k[0] != 'br' or c.get('lam') == lam):
             by.setdefault(c['epochs'], {}).setdefault(k, []).append(c)
     best = by[max(by, key=lambda e: (len(by[e]), e))] if by else {}
     if lost := [k for k in fig.runs() if k not in best]: raise InputError(_missing(n, lost, folder, seed, dataset or ''.join(data) or 'digits', lam))
