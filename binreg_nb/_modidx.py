@@ -478,6 +478,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'binreg_nb.sweep.measure_epoch': ('sweep.html#measure_epoch', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.paper': ('sweep.html#paper', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.paper_runs': ('sweep.html#paper_runs', 'binreg_nb/sweep.py'),
+                                 'binreg_nb.sweep.starts': ('sweep.html#starts', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.sweep': ('sweep.html#sweep', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.table1': ('sweep.html#table1', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.table2': ('sweep.html#table2', 'binreg_nb/sweep.py'),
