@@ -64,7 +64,7 @@ phase_fp() { sweep starts; }
 phase_search() {
   local start; start=$(ls -d "$RUNS"/*-mobilenet_v2-fp-s0-* | head -1)
   local lrs="0.01 0.02 0.04 0.08" wds="0 0.000125 0.0005" sizes="64 256"
-  [ "$REHEARSE" != 0 ] && { lrs="0.01 0.02"; wds="0"; sizes="32"; }
+  [ "$REHEARSE" != 0 ] && { lrs="0.01 0.02"; wds=""; sizes="32"; }
   for lr in $lrs; do trial "$start" lr "$lr"; done; wait; write_search
   local best; best=$(best_lr)
   for wd in $wds; do trial "$start" weight-decay "$wd" --lr "$best"; done
