@@ -191,7 +191,7 @@ def name(self:RunConfig)->str:
 def full_precision(self:RunConfig)->RunConfig:
     "The full-precision run that this one starts from"
     c = self.resolve(names=False)
-    return replace(c, method='fp', lr=0., weight_decay=-1., epochs=c.epochs if c.fp_epochs == -1 else c.fp_epochs, fp_epochs=-(c.fp_epochs != 0), start='').resolve(names=False)
+    return replace(c, method='fp', lr=0., weight_decay=-1., warmup_epochs=-1, epochs=c.epochs if c.fp_epochs == -1 else c.fp_epochs, fp_epochs=-(c.fp_epochs != 0), start='').resolve(names=False)
 
 # %% ../nbs/50_runs.ipynb #b7c253f6
 @patch(cls_method=True)

@@ -40,8 +40,8 @@ def paper_runs(
     from binreg_nb.paper import paper_settings, paper_table # pandas is slow to import, and the demo does not need it
     t = paper_settings(n, base.resolve(names=False).epochs)
     if rows: t = t.loc[_query(paper_table(n), rows)]
-    line = lambda r: dict(w_bits=8, a_bits=8) if r.method == 'fp' else dict(w_bits=r.w_bits, a_bits=r.a_bits, lam=r.lam, warmup_epochs=r.warmup_epochs)
-    return [replace(base, network=r.network, method=r.method, **line(r)) for r in t.itertuples()]
+    line = lambda r: dict(method=r.method, w_bits=r.w_bits, a_bits=r.a_bits, lam=r.lam, warmup_epochs=r.warmup_epochs)
+    return [replace(base, network=r.network).full_precision() if r.method == 'fp' else replace(base, network=r.network, **line(r)) for r in t.itertuples()]
 
 def _query(t, rows):
     try: found = t.query(rows).index
