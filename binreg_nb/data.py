@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IMAGE_EXTS', 'MEMORY_LIMIT', 'VERIFY_LIMIT', 'ImageTensors', 'MemoryDL', 'CropFlip', 'spread', 'memory_dls',
-           'dataset', 'list_datasets', 'scan_folder', 'cached', 'decode_images', 'in_memory', 'verify_images',
-           'find_data', 'get_dls']
+           'dataset', 'list_datasets', 'scan_folder', 'cached', 'decode_images', 'in_memory', 'CenterCrop', 'n_workers',
+           'verify_images', 'find_data', 'get_dls']
 
 # %% ../nbs/40_data.ipynb #4d71204b
 import functools, hashlib, os, random, re, warnings
@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.functional import center_crop, resize
 from fastcore.basics import store_attr
 from fastcore.xdg import xdg_cache_home
 from fasttransform import Transform
@@ -254,6 +255,23 @@ def _small_dls(root, size, stats, **kw):
     t = cached(name, lambda: {'train': decode_images(tf, size), 'valid': decode_images(vf, size)})
     return memory_dls((t['train'], torch.from_numpy(ty)), (t['valid'], torch.from_numpy(vy)), vocab, stats, **kw)
 
+# %% ../nbs/40_data.ipynb #51aaa838
+class CenterCrop(Transform):
+    "ImageNet's validation image: the short side resized to 8/7 of `size` (256 for 224), then the middle; `split_idx` 1 leaves training images alone"
+    split_idx,order = 1,1
+    def __init__(self,
+        size:int, # Side of the result, pixels
+    ): super().__init__(); self.size = size
+
+    def encodes(self, x:Image.Image): return center_crop(resize(x, round(self.size*8/7)), self.size)
+
+# %% ../nbs/40_data.ipynb #09c2ba12
+def n_workers(
+    workers:int, # Processes that decode; -1 for one a core
+)->int:          # How many that is on this machine; 32 at the most, where memory and the disk end the gain
+    "As many processes as there are threads to share out"
+    return min(torch.get_num_threads(), 32) if workers == -1 else workers
+
 # %% ../nbs/40_data.ipynb #b4f75ae8
 VERIFY_LIMIT = 50_000 # Larger folders are not read through before training
 
@@ -270,7 +288,7 @@ def verify_images(
     cached(f'verified-{_key(files)}', lambda: {'sizes': torch.tensor([s for s in _map(lambda f: _open(f, _draft), files)])})
 
 # %% ../nbs/40_data.ipynb #a9ba52e3
-def _large_dls(root, size, min_scale, bs=64, subset=0, seed=0, device=None, workers=2):
+def _large_dls(root, size, min_scale, bs=64, subset=0, seed=0, device=None, workers=-1):
     "DataLoaders of a folder of large images, decoded by worker processes"
     (tf,ty),(vf,vy),vocab = scan_folder(root)
     keep = spread(ty, subset)
@@ -279,8 +297,8 @@ def _large_dls(root, size, min_scale, bs=64, subset=0, seed=0, device=None, work
     files,device = [tf[i] for i in keep] + vf,device or default_device()
     splits = [list(range(len(keep))), list(range(len(keep), len(files)))]
     dss = Datasets(files, [[PILImage.create], [parent_label, Categorize(vocab)]], splits=splits)
-    dls = dss.dataloaders(bs=bs, num_workers=workers, device=device, pin_memory=torch.device(device).type == 'cuda',
-                          after_item=[RandomResizedCrop(size, min_scale=min_scale, val_xtra=0.14), FlipItem(), ToTensor()],
+    dls = dss.dataloaders(bs=bs, num_workers=n_workers(workers), device=device, pin_memory=torch.device(device).type == 'cuda',
+                          after_item=[RandomResizedCrop(size, min_scale=min_scale, split_idx=0), CenterCrop(size), FlipItem(), ToTensor()],
                           after_batch=[IntToFloatTensor(), Normalize.from_stats(*imagenet_stats, cuda=False)])
     return _finish(dls.loaders, vocab, 3, size, seed, device)
 
@@ -370,11 +388,11 @@ def get_dls(
     subset:int=0,        # Training images to keep, stratified by class, always the same; 0 for all
     seed:int=0,          # Fixes the order of the batches (crops follow torch's own generator)
     device=None,         # None for fastai's default: a GPU where there is one
-    workers:int=2,       # Processes that decode large images; small ones need none
+    workers:int=-1,      # Processes that decode large images (small ones need none); -1 for one a core
     download:bool=False, # Get cifar10 or imagenette with fastai where it is absent?
 )->DataLoaders:          # fastai's, with `c`, `vocab`, `in_channels`, `size`
     "Training and validation data by name"
-    for k,v,lo in (('size', size, 0), ('bs', bs, 1), ('subset', subset, 0), ('seed', seed, 0), ('workers', workers, 0)): whole(k, v, lo)
+    for k,v,lo in (('size', size, 0), ('bs', bs, 1), ('subset', subset, 0), ('seed', seed, 0), ('workers', workers, -1)): whole(k, v, lo)
     if dataset not in _datasets and os.path.isdir(str(dataset)): dataset,path = 'folder',dataset
     elif os.sep in str(dataset): raise InputError(f'{dataset}: no such folder')
     make = _datasets[choose('dataset', str(dataset), list_datasets())]

@@ -14,7 +14,7 @@ from fastcore.foundation import L
 from torch import nn
 import numpy as np, difflib
 from . import figures, metrics
-from .callbacks import BNReestimate, EvalEvery, NoStepDecay, StepWatch, TwoStageQAT, same_random_state
+from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, StepWatch, TwoStageQAT, same_random_state
 from .core import InputError, number, whole
 from .layers import QUANTIZED, calibrate, quant_layers, quantize_model, run_batches
 
@@ -79,7 +79,7 @@ def fit_two_stage(self:Learner,
     self.opt.set_hyper('lr', self.lr if lr is None else lr)
     lr = np.array([h['lr'] for h in self.opt.hypers])
     sched = combined_cos(pct_start, lr/25, lr, lr*0) if pct_start else SchedCos(lr, lr*0)
-    own = [TwoStageQAT(reg, warmup_epochs, stage2), ParamScheduler({'lr': sched})] + ([BNReestimate(bn_batches)] if bn_batches else []) + ([EvalEvery(eval_every)] if eval_every != 1 else [])
+    own = [TwoStageQAT(reg, warmup_epochs, stage2), ParamScheduler({'lr': sched}), RecordOnDevice()] + ([BNReestimate(bn_batches)] if bn_batches else []) + ([EvalEvery(eval_every)] if eval_every != 1 else [])
     self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
 
 # %% ../nbs/31_learner.ipynb #1ee3b0e5

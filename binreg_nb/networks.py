@@ -22,7 +22,7 @@ def max_stride(
 _networks = {}
 
 def network(
-    f, # Builds a network: `f(max_stride, **kw)`, where `kw` is `num_classes=` or `weights='DEFAULT'`
+    f, # Builds a network: `f(max_stride, **kw)`, where `kw` is `num_classes=` or `weights='IMAGENET1K_V1'`
 ):     # `f`
     "Decorator: make a network known by its function's name"
     _networks[f.__name__] = f
@@ -91,8 +91,8 @@ def _set_head(net, n):
 
 # %% ../nbs/41_networks.ipynb #1ee3c8e1
 def _pretrained(name):
-    "The network with torchvision's default weights and ImageNet's stem"
-    try: return _networks[name](32, weights='DEFAULT')
+    "The network with torchvision's first weights and ImageNet's stem"
+    try: return _networks[name](32, weights='IMAGENET1K_V1')
     except (OSError, RuntimeError, EOFError) as e:
         where = os.path.join(torch.hub.get_dir(), 'checkpoints')
         raise InputError(f'pretrained=True: no weights for {name} ({str(e).splitlines()[0]}): connect to the internet, or put the weight file into {where}') from None

@@ -52,7 +52,7 @@ class RunConfig:
     seed:int=0                 # Seed of everything random
     device:str='auto'          # Device: auto, cpu, cuda, cuda:1
     precision:str='auto'       # Arithmetic: fp32, bf16 or fp16 (mixed); auto for the recipe's
-    workers:int=2              # Processes that decode large images
+    workers:int=-1             # Processes that decode large images; -1 for one a core
     channels_last:bool=True    # Keep images in the memory layout that convolutions like best?
     compile:bool=True          # Compile the quantizers?
 
@@ -123,8 +123,8 @@ def _check_types(cfg):
 
 def _check_ranges(c):
     for k in ('w_bits', 'a_bits', 'first_last_bits'): whole(k, getattr(c, k), 1, 8)
-    for k in ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'seed', 'workers'): whole(k, getattr(c, k), 0)
-    whole('fp_epochs', c.fp_epochs, -1); whole('eval_every', c.eval_every, 1)
+    for k in ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'seed'): whole(k, getattr(c, k), 0)
+    whole('fp_epochs', c.fp_epochs, -1); whole('workers', c.workers, -1); whole('eval_every', c.eval_every, 1)
     if c.fp_epochs == 0 and not c.pretrained: raise InputError('fp_epochs=0: a full-precision start without training needs pretrained=True')
     number('lam', c.lam); number('lr', c.lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
@@ -191,7 +191,7 @@ def name(self:RunConfig)->str:
 def full_precision(self:RunConfig)->RunConfig:
     "The full-precision run that this one starts from"
     c = self.resolve(names=False)
-    return replace(c, method='fp', lr=0., weight_decay=-1., epochs=c.epochs if c.fp_epochs == -1 else c.fp_epochs, fp_epochs=-(c.fp_epochs != 0), start='').resolve(names=False)
+    return replace(c, method='fp', lr=0., weight_decay=-1., warmup_epochs=-1, epochs=c.epochs if c.fp_epochs == -1 else c.fp_epochs, fp_epochs=-(c.fp_epochs != 0), start='').resolve(names=False)
 
 # %% ../nbs/50_runs.ipynb #b7c253f6
 @patch(cls_method=True)

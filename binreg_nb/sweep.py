@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SWEEPS', 'FIGURE_RUNS', 'ABLATIONS', 'COMMON', 'PRESETS', 'SEEDS', 'sweep', 'demo', 'paper_runs', 'table1', 'table2',
-           'table3', 'table4', 'figures', 'paper', 'ablation', 'Sweep', 'measure_epoch', 'main']
+           'table3', 'table4', 'figures', 'starts', 'paper', 'ablation', 'Sweep', 'measure_epoch', 'main']
 
 # %% ../nbs/51_sweep.ipynb #a0fd9795
 import sys, time
@@ -40,8 +40,8 @@ def paper_runs(
     from binreg_nb.paper import paper_settings, paper_table # pandas is slow to import, and the demo does not need it
     t = paper_settings(n, base.resolve(names=False).epochs)
     if rows: t = t.loc[_query(paper_table(n), rows)]
-    line = lambda r: dict(w_bits=8, a_bits=8) if r.method == 'fp' else dict(w_bits=r.w_bits, a_bits=r.a_bits, lam=r.lam, warmup_epochs=r.warmup_epochs)
-    return [replace(base, network=r.network, method=r.method, **line(r)) for r in t.itertuples()]
+    line = lambda r: dict(method=r.method, w_bits=r.w_bits, a_bits=r.a_bits, lam=r.lam, warmup_epochs=r.warmup_epochs)
+    return [replace(base, network=r.network).full_precision() if r.method == 'fp' else replace(base, network=r.network, **line(r)) for r in t.itertuples()]
 
 def _query(t, rows):
     try: found = t.query(rows).index
@@ -78,6 +78,11 @@ def figures(base):
     "The runs that figures 1 to 5 show; draws the figures"
     lam = lambda net: .5 if net == 'mobilenet_v3_small' else 1.
     return [replace(base, network=net, method=m, w_bits=b, a_bits=b, lam=lam(net)) for net,bits,methods in FIGURE_RUNS for b in bits for m in methods]
+
+@sweep
+def starts(base):
+    "Full precision alone: the three networks that all other runs start from"
+    return [replace(base, network=n).full_precision() for n,*_ in FIGURE_RUNS]
 
 @sweep
 def paper(base):
@@ -138,12 +143,18 @@ def measure_epoch(
     n:int=3,       # Steps to measure, after as many to warm up
 )->tuple:          # (seconds an epoch, bytes of its weights)
     "What an epoch will cost, from a few training steps"
+    import torch
     from binreg_nb.layers import quantize_model
     learn = build(cfg); dl,model = learn.dls.train,learn.model.to(learn.dls.device).train()
+    device,mixed = learn.dls.device.type,{'bf16':torch.bfloat16, 'fp16':torch.float16}.get(cfg.precision)
     if cfg.method != 'fp': quantize_model(model, cfg.w_bits, cfg.a_bits)
     batches,t = iter(dl),[]
     for _,(x,y) in zip(range(2*n), batches):
-        begun = time.time(); learn.loss_func(model(x), y).backward(); t.append(time.time() - begun)
+        begun = time.time()
+        with torch.autocast(device, mixed, enabled=mixed is not None): loss = learn.loss_func(model(x), y)
+        loss.backward()
+        if device == 'cuda': torch.cuda.synchronize() # else only the queueing would be measured
+        t.append(time.time() - begun)
     return sorted(t[n:] or t)[len(t[n:] or t)//2]*len(dl), sum(p.numel()*4 for p in model.parameters())
 
 # %% ../nbs/51_sweep.ipynb #e52a3490
