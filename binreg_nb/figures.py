@@ -65,6 +65,7 @@ def cell_edges(
     "Cell edges that respect the bins: an odd number of cells each"
     per = {4: 31, 8: 21, 16: 13}.get(n_codes, 31 if n_codes < 4 else 9)
     first,last = np.floor(lo + .5),np.ceil(hi + .5)
+    per = max(1, min(per, int(400/(last - first)))) - 1 | 1 # Odd, and not much finer than a picture can show
     return np.arange(round((last - first)*per) + 1)/per + first - .5
 
 # %% ../nbs/61_figures.ipynb #c44ca960
@@ -142,16 +143,16 @@ def _fill_bins(ax, v, Qn, Qp, edges, unit):
     counts,_ = np.histogram(v[np.isfinite(v)], edges)
     height = counts / max(np.isfinite(v).sum(), 1) / (edges[1] - edges[0])
     codes = bin_codes((edges[1:] + edges[:-1])/2, Qn, Qp)
-    colors = bin_colors(Qp-Qn+1)
+    colors,many = bin_colors(Qp-Qn+1),edges[-1] - edges[0] > 15 # With many bins the lines go behind them, or they would hide the peaks
     for i in range(Qn, Qp+1):
         cells, = np.nonzero(codes == i)
         if len(cells): ax.stairs(height[cells], edges[cells[0]:cells[-1]+2]*unit, fill=True, color=colors[i-Qn], lw=0)
-        ax.axvline(i*unit, color='#d62728', ls=(0, (4, 2.5)), lw=.9 if Qp-Qn < 8 else .5, alpha=.85, zorder=3)
+        ax.axvline(i*unit, color='#d62728', ls=(0, (4, 2.5)), lw=np.clip(12/(edges[-1] - edges[0]), .15, .9), alpha=.85, zorder=.9 if many else 3)
 
 def _note_outside(ax, v, lo, hi):
     "Say in the corner how many weights the picture leaves out, if it is more than one in a hundred"
     v = v[np.isfinite(v)]; out = ((v < lo) | (v > hi)).mean() if len(v) else 0.
-    if out > .01: ax.text(.98, .95, f'{out:.0%} of the weights lie outside', transform=ax.transAxes, ha='right', va='top', fontsize=FONT-1, color='.3', bbox=dict(fc='white', ec='none', alpha=.8, pad=1))
+    if out > .01: ax.text(.98, .95, f'{out:.0%} outside', transform=ax.transAxes, ha='right', va='top', fontsize=FONT-1, color='.3', bbox=dict(fc='white', ec='none', alpha=.8, pad=1))
 
 # %% ../nbs/61_figures.ipynb #1c6977fc
 def kurtosis(
@@ -358,7 +359,7 @@ def _column(axs, panels, title, first, ylabels=None):
         else: plot_bins(*p.data, ax=ax, xlim=lim)
         if not (first if ylabels is None else ylabels): ax.set_ylabel('')
         if first: ax.annotate(p.label, (0, .5), (-3, 0), xycoords=(ax.yaxis.label, 'axes fraction'), textcoords='offset points', rotation=90, ha='right', va='center', multialignment='center', fontsize=FONT, weight='bold')
-        if p.note: ax.text(.02, .95, p.note, transform=ax.transAxes, va='top', fontsize=FONT, color='#d62728', weight='bold')
+        if p.note: ax.text(.02, .95, p.note, transform=ax.transAxes, va='top', fontsize=FONT, color='#d62728', weight='bold', bbox=dict(fc='white', ec='none', alpha=.8, pad=1))
     for a,b in zip(axs, axs[1:]):
         if a.get_xlabel() == b.get_xlabel(): a.set_xlabel('')
     axs[0].set_title(title, fontsize=FONT)
