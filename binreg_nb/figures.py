@@ -61,11 +61,13 @@ def cell_edges(
     lo:float,     # Left end, in steps
     hi:float,     # Right end, in steps
     n_codes:int,  # Codes on the grid, for the resolution
+    n_weights:int=10**9, # Weights there are, which limit it
 )->np.ndarray:    # Edges of the histogram's cells, in steps
     "Cell edges that respect the bins: an odd number of cells each"
     per = {4: 31, 8: 21, 16: 13}.get(n_codes, 31 if n_codes < 4 else 9)
     first,last = np.floor(lo + .5),np.ceil(hi + .5)
-    per = max(1, min(per, int(400/(last - first)))) - 1 | 1 # Odd, and not much finer than a picture can show
+    fine = 400/(last - first); enough = max(n_weights/20/(last - first), 5) # What a picture can show; what fills the cells
+    per = max(1, int(min(per, fine, enough))) - 1 | 1
     return np.arange(round((last - first)*per) + 1)/per + first - .5
 
 # %% ../nbs/61_figures.ipynb #c44ca960
@@ -101,7 +103,7 @@ def _axes(ax, size=(4, 2.4)):
 
 def _ticks(ax):
     "Few ticks, and powers of ten where the numbers would be long"
-    ax.locator_params(axis='x', nbins=5); ax.locator_params(axis='y', nbins=4)
+    ax.locator_params(axis='x', nbins=4); ax.locator_params(axis='y', nbins=4)
     ax.ticklabel_format(scilimits=(-3, 4))
     for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set(fontsize=FONT-2, color='.4')
 
@@ -131,7 +133,7 @@ def plot_bins(
     v,unit = in_steps(weight, step),step_unit(step)
     ax = _axes(ax)
     lo,hi = span(v, Qn, Qp) if xlim is None else (xlim[0]/unit, xlim[1]/unit)
-    _fill_bins(ax, v, Qn, Qp, cell_edges(lo, hi, Qp-Qn+1), unit)
+    _fill_bins(ax, v, Qn, Qp, cell_edges(lo, hi, Qp-Qn+1, v.size), unit)
     ax.set(xlim=(lo*unit, hi*unit), ylim=(0, None))
     _ticks(ax); _note_outside(ax, v, lo, hi)
     _label(ax, title, 'latent weight' if to_numpy(step).size == 1 else 'latent weight / step', 'density per step')
@@ -355,7 +357,7 @@ def _column(axs, panels, title, first, ylabels=None):
     "Draw one column: a panel in each of `axs`"
     for ax,p,lim in zip(axs, panels, _limits(panels)):
         if p.data is None: _axes(ax).set(xticks=[], yticks=[])
-        elif p.overall: plot_global(p.data[0], ax=ax, xlim=lim, color=p.color, edges=_aligned(lim, *p.data[1:]))
+        elif p.overall: plot_global(p.data[0], ax=ax, xlim=lim, color=p.color, edges=_aligned(lim, *p.data))
         else: plot_bins(*p.data, ax=ax, xlim=lim)
         if not (first if ylabels is None else ylabels): ax.set_ylabel('')
         if first: ax.annotate(p.label, (0, .5), (-3, 0), xycoords=(ax.yaxis.label, 'axes fraction'), textcoords='offset points', rotation=90, ha='right', va='center', multialignment='center', fontsize=FONT, weight='bold')
@@ -364,10 +366,10 @@ def _column(axs, panels, title, first, ylabels=None):
         if a.get_xlabel() == b.get_xlabel(): a.set_xlabel('')
     axs[0].set_title(title, fontsize=FONT)
 
-def _aligned(lim, step, Qn, Qp):
+def _aligned(lim, weight, step, Qn, Qp):
     "Cells that fit the bins, where the grid is a visible part of the picture"
     unit = step_unit(step); lo,hi = lim[0]/unit,lim[1]/unit
-    return cell_edges(lo, hi, Qp-Qn+1)*unit if to_numpy(step).size == 1 and hi - lo < 10*(Qp-Qn+1) else None
+    return cell_edges(lo, hi, Qp-Qn+1, weight.size)*unit if to_numpy(step).size == 1 and hi - lo < 10*(Qp-Qn+1) else None
 
 # %% ../nbs/61_figures.ipynb #448c4ec0
 METHOD_COLORS = dict(fp='.45', lsq='#4c72b0', kure='#dd8452', br='#2a9d5c')
