@@ -444,7 +444,7 @@ def _finish_curves(fig, axs, configs, title):
 
 # %% ../nbs/61_figures.ipynb #428fd55a
 Row = namedtuple('Row', 'method overall', defaults=(False,))
-LABELS = dict(lsq='LSQ', kure='LSQ + KURE', br='LSQ + BR')
+LABELS = dict(fp='Full precision', lsq='LSQ', kure='LSQ + KURE', br='LSQ + BR')
 
 class Fig(NamedTuple):
     "What a figure of the supplement shows: a panel for each row and column"
@@ -490,7 +490,7 @@ def _finished_runs(folder, network):
     dirs = sorted(d for d in folder.iterdir() if (d/'config.json').is_file() and (d/'metrics.json').is_file())
     for d in dirs:
         c = read_json(d/'config.json')
-        if c.get('network') != network or c.get('method') not in LABELS or c.get('w_bits') != c.get('a_bits'): continue
+        if c.get('network') != network or c.get('method') not in ('lsq', 'kure', 'br') or c.get('w_bits') != c.get('a_bits'): continue
         m = read_json(d/'metrics.json')
         yield dict(seed=0, dataset='', epochs=0) | c | dict(status=m.get('status', 'ok'), machine=m.get('machine', ''), path=d)
 
@@ -512,15 +512,18 @@ def figure_runs(
         if (k := (c['method'], c['w_bits'])) in fig.runs() and c['seed'] == seed and (dataset or c['dataset']) == c['dataset'] and (lam is None or k[0] != 'br' or c['lam'] == lam):
             by.setdefault(c['epochs'], {}).setdefault(k, []).append(c)
     best = by[max(by, key=lambda e: (len(by[e]), e))] if by else {}
-    if lost := [k for k in fig.runs() if k not in best]: raise InputError(_missing(n, lost, seed, dataset or ''.join(data) or 'digits', lam))
+    if lost := [k for k in fig.runs() if k not in best]: raise InputError(_missing(n, lost, folder, seed, dataset or ''.join(data) or 'digits', lam))
     return {k: min(best[k], key=_rank) for k in fig.runs()}
 
 # %% ../nbs/61_figures.ipynb #db6bef12
-def _missing(n, lost, seed, dataset, lam):
+def _missing(n, lost, folder, seed, dataset, lam):
     "What a figure lacks, and the command that makes it"
-    weight = '' if lam is None else f' --lam {lam:g}'
-    need = ', '.join(f"{m} at {b}/{b}{f' with lam={lam:g}' if weight and m == 'br' else ''}" for m,b in lost)
-    return f"figure {n} needs {FIGURES[n].network} {need} (seed {seed}): run `binreg-sweep figures --dataset {dataset}{weight}{f' --seeds {seed + 1}' if seed else ''}`"
+    net,(m,b) = FIGURES[n].network,lost[0]
+    weight = lambda m: '' if lam is None or m != 'br' else f'lam={lam:g}'
+    need = ', '.join(' '.join(filter(None, (m, f'at {b}/{b}', weight(m) and f'with {weight(m)}'))) for m,b in lost)
+    how = f"binreg-sweep figures --dataset {dataset}{f' --seeds {seed + 1}' if seed else ''} --out {folder}"
+    if weight(m): how = f"binreg-run --network {net} --dataset {dataset} --method br --w-bits {b} --a-bits {b} --lam {lam:g} --seed {seed} --out {Path(folder)/f'{net}-br-w{b}-lam{lam:g}'}"
+    return f'figure {n} needs {net} {need} (seed {seed}): run `{how}`'
 
 # %% ../nbs/61_figures.ipynb #7c2664fe
 def _read(run, names):
@@ -633,7 +636,7 @@ def draw_figures(
     out,               # Folder for the files figure1.png, figure1.svg, figure1.pdf, ...
     which=(1, 2, 3, 4, 5), # Numbers of the figures
     partial=False,     # Accept that some cannot be drawn?
-    **kw,              # `seed`, `dataset` and `lam`, as in `paper_figure`
+    **kw,              # `layers`, `seed`, `dataset` and `lam`, as in `paper_figure`
 )->list:               # The files written
     "Draw the supplement's figures into a folder; raises `InputError` with the runs that are missing, after it drew the others"
     files,why = [],[]

@@ -31,4 +31,4 @@ def test_what_is_missing_is_said(root, tmp_path):
     assert len(pictures(outputs)) == 1
     assert {p.name for p in (tmp_path/'pictures').iterdir()} == {'figure4.png', 'figure4.svg', 'figure4.pdf'}
     said = text(outputs)
-    assert said.count('Not drawn: figure ') == 4 and 'resnet18 lsq at 4/4' in said and '`binreg-sweep figures --dataset digits`' in said
+    assert said.count('Not drawn: figure ') == 4 and 'resnet18 lsq at 4/4' in said and '`binreg-sweep figures --dataset digits --out ' in said
