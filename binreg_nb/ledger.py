@@ -14,6 +14,7 @@ import math
 import numpy as np, pandas as pd
 from collections import namedtuple
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from scipy import special
 from .core import InputError, choose, number
@@ -32,7 +33,8 @@ Setting = namedtuple('Setting', (*_SHARED, 'fp_epochs', 'epochs'))
 
 def _get(c, k): return c.get(k, getattr(_DEFAULT, k))
 
-# %% ../nbs/62_ledger.ipynb #70590aab
+# %% ../nbs/62_ledger.ipynb #4d571ae0
+@lru_cache
 def _lines(n, epochs=PAPER_EPOCHS):
     "Settings of the lines of table n, or of the figures' runs (n = 'figures'); `m` is of the paper's 90 epochs, `table_lam` as in the table"
     if n in TABLES: t,paper = paper_settings(n, epochs),paper_settings(n)
@@ -40,8 +42,9 @@ def _lines(n, epochs=PAPER_EPOCHS):
         shown = sorted({(f.network, *o) for f in FIGURES.values() for o in [('fp', 32), *f.runs()]}) # no table has ResNet18 in full precision
         t = pd.DataFrame([dict(network=net, method=m, w_bits=b, a_bits=b, warmup_epochs=round(epochs*30/PAPER_EPOCHS), lam=usual_lam(net, m)) for net,m,b in shown])
         paper = t.assign(warmup_epochs=30)
-    return t.assign(m=paper.warmup_epochs, table_lam=paper.lam).to_dict('records')
+    return tuple(t.assign(m=paper.warmup_epochs, table_lam=paper.lam).to_dict('records'))
 
+@lru_cache
 def usual_lam(
     network:str, # A network's name
     method='br', # lsq, kure or br
@@ -50,11 +53,12 @@ def usual_lam(
     t = paper_settings(4).query(f'network == "{network}" and method == "{method}"').lam
     return float(t.iloc[0]) if len(t) else 1.
 
-# %% ../nbs/62_ledger.ipynb #654e1770
+# %% ../nbs/62_ledger.ipynb #1b1b47f3
+def _place(c): return c['network'],c['method'],*((32, 32) if c['method'] == 'fp' else (c['w_bits'], c['a_bits']))
+
 def _fits(c, line, lam_scale=1.):
     "Does a run with this configuration belong on this line?"
-    bits = (32, 32) if c['method'] == 'fp' else (c['w_bits'], c['a_bits'])
-    if (c['network'], c['method'], bits) != (line['network'], line['method'], (line['w_bits'], line['a_bits'])): return False
+    if _place(c) != _place(line): return False
     if c['method'] not in ('br', 'kure'): return True
     lam = line['lam']*(lam_scale if c['method'] == 'br' else 1.)
     return _get(c, 'warmup_epochs') == line['warmup_epochs'] and math.isclose(_get(c, 'lam'), lam, rel_tol=1e-6)
@@ -70,6 +74,13 @@ def _tuned(c):
     wd = _get(c, 'weight_decay')
     return _get(c, 'lr'),wd if wd == -1 else round(wd/WD_FACTOR.get(c['w_bits'], 1), 12)
 
+def _by_place(epochs):
+    "All lines, by network, method and bits"
+    out = {}
+    for n in (*TABLES, 'figures'):
+        for i,l in enumerate(_lines(n, epochs)): out.setdefault(_place(l), []).append((n, i, l))
+    return out
+
 def place_runs(
     runs:pd.DataFrame, # As `report.load_runs` gives them
     lam_scale=1.,      # BR's measured lambda in units of the table's
@@ -78,8 +89,8 @@ def place_runs(
     number('lam_scale', lam_scale); out,lines = [],{}
     for r in runs.to_dict('records'):
         c,E = r['config'],_get(r['config'], 'epochs')
-        if E not in lines: lines[E] = [(n, i, l) for n in (*TABLES, 'figures') for i,l in enumerate(_lines(n, E))]
-        if _usual(c): out += [r | dict(table=n, line=i, m=l['m'], table_lam=l['table_lam'], setting=_setting(c), tuned=_tuned(c)) for n,i,l in lines[E] if _fits(c, l, lam_scale)]
+        if E not in lines: lines[E] = _by_place(E)
+        if _usual(c): out += [r | dict(table=n, line=i, m=l['m'], table_lam=l['table_lam'], setting=_setting(c), tuned=_tuned(c)) for n,i,l in lines[E].get(_place(c), []) if _fits(c, l, lam_scale)]
     return pd.DataFrame(out)
 
 # %% ../nbs/62_ledger.ipynb #9542d872
