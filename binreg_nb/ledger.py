@@ -7,7 +7,8 @@ __all__ = ['TABLES', 'Setting', 'METRICS', 'Interval', 'MIN_SEEDS', 'MIN_GAP', '
            'OPEN', 'Verdict', 'COLUMNS', 'PLACES', 'FLAT', 'MARGIN', 'LIMITS', 'DIVERGED', 'UNIFORM', 'usual_lam',
            'place_runs', 'select', 'ledger', 'ledger_table', 'ledger_caption', 'flat_table', 'ledger_markdown',
            'ledger_latex', 'interval', 'image_floor', 'seed_rows', 'paired', 'gaps', 'more', 'less', 'within',
-           'conclude', 'spread', 'target_spread', 'shape_of', 'verdict', 'verdicts', 'verdict_table']
+           'conclude', 'spread', 'target_spread', 'shape_of', 'verdict', 'verdicts', 'verdict_table', 'datasets_of',
+           'ledgers', 'plot_cells', 'plot_errors']
 
 # %% ../nbs/62_ledger.ipynb #09fcfcf4
 import math
@@ -18,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from scipy import special
 from .core import InputError, choose, number
-from .figures import FIGURES, LABELS, bin_codes, in_steps, kurtosis, read_layers
+from .figures import FIGURES, FONT, LABELS, METHOD_COLORS, Picture, _axes, _label, bin_codes, in_steps, kurtosis, read_layers
 from .paper import CLAIMS, PAPER_EPOCHS, claim, paper_settings, paper_table
 from .runs import NO_EFFECT, RunConfig, WD_FACTOR
 
@@ -125,9 +126,8 @@ def select(
     lam_scale=1.,      # BR's measured lambda in units of the table's
 )->pd.DataFrame:       # As `place_runs` gives it; `attrs`: setting, others (in words)
     "The runs of one setting, on their lines; raises `InputError` where there is none or no one can choose for you"
-    placed = place_runs(runs, lam_scale); mine = placed[placed.table.isin(tables)] if len(placed) else placed
-    if not len(mine): raise InputError(f"no run belongs on a line of {_tables_name(tables)}{'' if lam_scale == 1 else f' with lam_scale={lam_scale:g}'}: do them with `binreg-sweep`, which takes its settings from the same place")
-    q = mine[mine.method != 'fp'] if (mine.method != 'fp').any() else mine
+    placed = place_runs(runs, lam_scale); q = placed[placed.table.isin(tables) & (placed.method != 'fp')] if len(placed) else placed
+    if not len(q): raise InputError(f"no quantized run belongs on a line of {_tables_name(tables)}{'' if lam_scale == 1 else f' with lam_scale={lam_scale:g}'}: do them with `binreg-sweep`, which takes its settings from the same place")
     q = _where(_where(q, dataset, 'dataset', _data_name), epochs, 'epochs', str)
     n = q.groupby('setting').path.nunique(); words = _differing(list(n.index))
     best = _most(n, lambda ties: f"{len(ties)} settings have as many runs on {_tables_name(tables)} ({'; '.join(words[s] for s in ties)}): choose with dataset and epochs, or give only the runs of one")
@@ -567,3 +567,105 @@ def verdict_table(
 )->pd.DataFrame:   # Text: Claim, Says, Verdict, Seeds, Reason
     "Verdicts for reading"
     return pd.DataFrame([dict(Claim=v.claim.id, Says=v.claim.text, Verdict=v.verdict, Seeds=v.n_seeds or '–', Why=v.reason) for v in vs])
+
+# %% ../nbs/62_ledger.ipynb #0c5c05dd
+def datasets_of(
+    runs:pd.DataFrame, # As `report.load_runs` gives them
+    lam_scale=1.,      # BR's measured lambda in units of the table's
+)->dict:               # Dataset -> the tables that it has quantized runs of, 1 to 4 and 'figures'
+    "Which tables of the supplement a folder's runs belong to"
+    placed = place_runs(runs, lam_scale); out = {}
+    for d,n in zip(*([placed.dataset, placed.table] if len(placed) else [[], []])): out.setdefault(d, [])
+    for d in out: out[d] = [n for n in (*TABLES, 'figures') if ((placed.dataset == d) & (placed.table == n) & (placed.method != 'fp')).any()]
+    return {d: ns for d,ns in out.items() if ns}
+
+def ledgers(
+    runs:pd.DataFrame, # As `report.load_runs` gives them
+    tables=TABLES,     # Which tables
+    dataset='',        # Dataset; '' for all
+    epochs:int=0,      # Epochs; 0 for the setting with the most runs
+    lam_scale=1.,      # BR's measured lambda in units of the table's
+)->list:               # Ledgers; raises `InputError` where no run belongs to any
+    "Every table that there are runs of"
+    if dataset: choose('dataset', dataset, [_data_name(d) for d in runs.dataset.unique()])
+    there = {d: [n for n in tables if n in ns] for d,ns in datasets_of(runs, lam_scale).items() if dataset in ('', d, _data_name(d))}
+    if not any(there.values()): select(runs, tables, dataset, epochs, lam_scale)
+    return [ledger(runs, n, d, epochs, lam_scale) for d,ns in there.items() for n in ns]
+
+# %% ../nbs/62_ledger.ipynb #65629f3e
+def _dots(ax, x, r, k='top1', color='#4c72b0'):
+    "One cell: a dot a seed, the mean with its interval; returns the values"
+    v = r[k][r.status == 'ok'].dropna() if len(r) else pd.Series(dtype=float); i = interval(v)
+    ax.plot(x, v, 'o', ms=3.5, color=color, alpha=.55, mec='none', zorder=3)
+    if i.n > 1: ax.errorbar(x[0] if len(x) else 0, i.mean, [[i.mean - i.low], [i.high - i.mean]], fmt='_', ms=9, mew=1.6, lw=1.1, color=color, zorder=2)
+    return v
+
+def _floor(ax, values, crosses):
+    "Limits from the dots, not from the bars of few seeds, and crosses for what diverged"
+    lo,hi = (min(values), max(values)) if values else (0, 100); pad = max(.25*(hi - lo), .5); ax.set_ylim(lo - pad, hi + pad)
+    for x,n in crosses: ax.plot(x, .04, 'x', color='#b3261e', ms=6, transform=ax.get_xaxis_transform(), zorder=4); ax.text(x, .09, f'{n} diverged', fontsize=FONT-2, color='#b3261e', ha='center', transform=ax.get_xaxis_transform())
+
+# %% ../nbs/62_ledger.ipynb #3cfdb35d
+def _panel_cells(g, n):
+    "x, method and runs of each cell of a panel; x is the epoch, lambda, or the method's place"
+    methods = [m for m in ('lsq', 'kure', 'br') if m in set(g.method)]
+    for m in methods:
+        mine = g[g.method == m]
+        if n > 2: yield methods.index(m), m, mine
+        elif m == 'br':
+            for x,c in mine.groupby('warmup_epochs' if n == 1 else 'lam'): yield x, m, c
+
+def _panel(ax, sel, n, net, b, g):
+    cells = list(_panel_cells(g, n)); values,crosses = [],[]; log = n == 2
+    for x,m,c in cells:
+        c = c.drop_duplicates('seed').sort_values('seed'); ok = (c.status == 'ok') & c.top1.notna(); values += list(_dots(ax, [x]*int(ok.sum()), c[ok], color=METHOD_COLORS[m]))
+        if (bad := int((c.status != 'ok').sum())): crosses.append((x, bad))
+    if n > 2:
+        for _,s in g[g.status == 'ok'].drop_duplicates(['method', 'seed']).groupby('seed'): ax.plot(*zip(*[(x, s[s.method == m].top1.iloc[0]) for x,m,_ in cells if (s.method == m).any()]), lw=.5, color='.75', zorder=1)
+        ax.set_xticks([x for x,_,_ in cells], [LABELS[m].replace('LSQ + ', '') for _,m,_ in cells]); ax.set_xlim(-.5, len(cells) - .5)
+    else:
+        lsq = seed_rows(sel, net, 'lsq', b); v = lsq[lsq.status == 'ok'].top1.dropna() if len(lsq) else []; i = interval(v); values += [i.mean] if i.n else []
+        if i.n >= MIN_SEEDS: ax.axhspan(i.low, i.high, color='.5', alpha=.18, lw=0)
+        if i.n: ax.axhline(i.mean, color='.45', lw=1); ax.annotate('LSQ', (1, i.mean), xycoords=('axes fraction', 'data'), xytext=(-2, 2), textcoords='offset points', ha='right', fontsize=FONT-1, color='.4')
+        if log: ax.set_xscale('log')
+        xs = sorted({x for x,_,_ in cells}); ax.set_xticks(xs, [f'{x:g}' for x in xs], rotation=45 if log else 0); ax.minorticks_off()
+    _floor(ax, values, crosses); return ax
+
+# %% ../nbs/62_ledger.ipynb #f8eb0537
+def plot_cells(
+    runs:pd.DataFrame, # As `report.load_runs` gives them
+    n:int,             # The table's number, 1 to 4
+    dataset='',        # Dataset; '' where there is only one
+    epochs:int=0,      # Epochs; 0 for the setting with the most runs
+    lam_scale=1.,      # BR's measured lambda in units of the table's
+):                     # A matplotlib Figure
+    "The measured accuracies of a table: a panel for each network and bit width, a dot a seed"
+    paper_table(n); sel = select(runs, (n,), dataset, epochs, lam_scale); s = sel.attrs['setting']; g = sel[(sel.table == n) & (sel.method != 'fp')]
+    if n < 3: g = g[g.method == 'br']
+    places = sorted(g.groupby(['network', 'w_bits']), key=lambda o: (o[0][0], -o[0][1])) if len(g) else []
+    if not places: raise InputError(f'Table {n}: no run with bin regularization to draw')
+    fig = Picture(figsize=(max(3., 2.75*len(places)), 2.6), dpi=100, layout='constrained'); axs = fig.subplots(1, len(places), squeeze=False)[0]
+    xlabel = {1: f'epoch at which BR joins, of {s.epochs}', 2: 'λ'}.get(n, '')
+    for j,(ax,((net,b),o)) in enumerate(zip(axs, places)):
+        _label(_axes(_panel(ax, sel, n, net, b, o)), (f'{net}, ' if n == 4 else '') + f'W/A {b}/{b}', xlabel, '' if j else 'top-1 accuracy (%)')
+    return fig
+
+# %% ../nbs/62_ledger.ipynb #62bc571b
+def plot_errors(
+    runs:pd.DataFrame, # As `report.load_runs` gives them
+    dataset='',        # Dataset; '' where there is only one
+    epochs:int=0,      # Epochs; 0 for the setting with the most runs
+    lam_scale=1.,      # BR's measured lambda in units of the table's
+):                     # A matplotlib Figure
+    "Table 4's measured MSE-QE and MBL on a logarithmic axis: geometric means as bars, a dot a seed, a cross where it diverged"
+    sel = select(runs, (4,), dataset, epochs, lam_scale); g = sel[(sel.table == 4) & (sel.method != 'fp')]; nets = [o for o in ('resnet18', 'mobilenet_v2', 'mobilenet_v3_small') if o in set(g.network)]
+    fig = Picture(figsize=(8.4, 2.7), dpi=100, layout='constrained')
+    for ax,k in zip(fig.subplots(1, 2), ('mse_qe', 'mbl')):
+        v = g[np.isfinite(g[k]) & (g[k] > 0)]; ax.set_yscale('log')
+        if len(v): ax.set_ylim(v[k].min()/3, v[k].max()*3)
+        for (net,m),r in v.groupby(['network', 'method']):
+            x = nets.index(net) + .27*(('lsq', 'kure', 'br').index(m) - 1); bad = r.status != 'ok'
+            ax.bar(x, np.exp(np.log(r[k]).mean()) - ax.get_ylim()[0], .24, bottom=ax.get_ylim()[0], color=METHOD_COLORS[m], alpha=.45, label=LABELS[m] if net == nets[0] else None)
+            ax.plot([x]*int((~bad).sum()), r[k][~bad], 'o', ms=3, color=METHOD_COLORS[m], mec='none'); ax.plot([x]*int(bad.sum()), r[k][bad], 'x', ms=5, color='#b3261e')
+        ax.set_xticks(range(len(nets)), nets); _label(_axes(ax), f'{METRICS[k][0]}, W/A 2/2', '', 'log scale')
+    fig.axes[0].legend(fontsize=FONT-1, frameon=False); return fig

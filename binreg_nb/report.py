@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'NO_SETTING', 'UNUSED', 'COLUMNS', 'REFERENCES', 'CSS', 'BINS_TEXT', 'load_runs', 'group_runs',
-           'summary_table', 'text_table', 'about', 'best_cells', 'report_html', 'html_report', 'main']
+           'summary_table', 'text_table', 'about', 'best_cells', 'gap_text', 'report_html', 'html_report', 'main']
 
 # %% ../nbs/63_report.ipynb #d1465cb4
 import argparse, base64, io, json, math, os, sys
@@ -14,6 +14,7 @@ from fastcore.xml import (Article, Body, Details, Div, Figcaption, H1, H2, Head,
                           Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, ft, to_xml)
 from .core import InputError, choose
 from .figures import LABELS as METHODS, bin_figure, curves_figure, read_json, read_layers
+from .ledger import datasets_of, flat_table, gaps, ledger_caption, ledger_latex, ledger_markdown, ledger_table, ledgers, verdict_table, verdicts
 
 # %% ../nbs/63_report.ipynb #e245a756
 NEEDED = ('network', 'dataset', 'method', 'w_bits', 'a_bits')
@@ -143,6 +144,7 @@ def _range(xs, what=''):
 # %% ../nbs/63_report.ipynb #2854294f
 def about(
     runs:pd.DataFrame, # As `load_runs` gives them
+    paper=False,       # Does the page hold a ledger, with the paper's numbers?
 )->list:               # Paragraphs
     "What the runs are, in words, from their configurations"
     methods = [v for k,v in METHODS.items() if k in set(runs.method)]
@@ -152,7 +154,8 @@ def about(
     if len(q) and (m := _column(q, 'warmup_epochs')): text += f" (the regularizer joins after {_range(m, ' epoch' if m == [1] else ' epochs')})"
     seeds = _column(runs, 'seed'); text += f", seed{'' if len(seeds) == 1 else 's'} {_list(map(_text, seeds))}"
     if ms := [m for m in _column(runs, 'machine') if m]: text += f"; machine: {_list(ms)}"
-    return [text + '.', 'Every number and every picture on this page was measured by these runs. None is taken from a paper.', *_caveats(runs)]
+    origin = 'Every number and every picture on this page was measured by these runs. ' + ('The one exception are the columns headed Paper in the section Beside the paper.' if paper else 'None is taken from a paper.')
+    return [text + '.', origin, *_caveats(runs)]
 
 # %% ../nbs/63_report.ipynb #0c1b4bb1
 def _caveats(runs):
@@ -284,8 +287,8 @@ REFERENCES = (
     ('KURE', 'M. Shkolnik, B. Chmiel, R. Banner, G. Shomron, Y. Nahshan, A. Bronstein, U. Weiser. Robust quantization: one model to rule them all. NeurIPS 2020.'))
 
 CSS = """
-:root { --ink:#1c2024; --soft:#60666d; --line:#dfe3e8; --page:#fcfcfd; --card:#fff; --bad:#b3261e; color-scheme: light dark }
-@media (prefers-color-scheme: dark) { :root { --ink:#e6e8eb; --soft:#9aa1a9; --line:#353a40; --page:#16181b; --card:#1e2125; --bad:#ff8a80 } }
+:root { --ink:#1c2024; --soft:#60666d; --line:#dfe3e8; --page:#fcfcfd; --card:#fff; --bad:#b3261e; --good:#1a7f37; color-scheme: light dark }
+@media (prefers-color-scheme: dark) { :root { --ink:#e6e8eb; --soft:#9aa1a9; --line:#353a40; --page:#16181b; --card:#1e2125; --bad:#ff8a80; --good:#7ee2a0 } }
 * { box-sizing: border-box }
 body { margin:0; background:var(--page); color:var(--ink); font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif }
 article { max-width:60rem; margin:0 auto; padding:3rem 1.25rem 4rem }
@@ -295,7 +298,8 @@ p { max-width:44rem; margin:.6rem 0 } .lead { font-size:1.06rem } .soft, .note, 
 th { text-align:left; font-size:.8rem; color:var(--soft); font-weight:600 } th, td { padding:.4rem .6rem; white-space:nowrap; vertical-align:top } td { font-size:.93rem }
 td small { display:block; color:var(--bad); font-size:.78rem; font-weight:400; line-height:1.2 }
 thead tr { border-bottom:2px solid var(--ink) } tr.new { border-top:1px solid var(--line) } tbody { border-bottom:2px solid var(--ink) }
-.num { text-align:right } .bad { color:var(--bad) } .small table { font-size:.8rem } .small th, .small td { padding:.15rem .5rem }
+.num { text-align:right } .paper { color:var(--soft); background:color-mix(in srgb, var(--line) 35%, transparent); font-style:italic } th.group { text-align:center; border-bottom:1px solid var(--line) }
+.yes { color:var(--good); font-weight:600 } .no { color:var(--bad); font-weight:600 } td.text { white-space:normal; min-width:13rem } .bad { color:var(--bad) } .small table { font-size:.8rem } .small th, .small td { padding:.15rem .5rem }
 .caveats { border-left:3px solid var(--line); padding-left:1rem; margin:1.25rem 0; color:var(--soft); font-size:.93rem }
 figure { margin:1.25rem 0 2rem } figure img { display:block; width:100%; height:auto; background:#fff; border:1px solid var(--line); border-radius:10px; padding:.6rem }
 figcaption { margin-top:.4rem } details { border-top:1px solid var(--line); padding:.4rem 0 } details details { margin-left:1rem }
@@ -303,15 +307,62 @@ summary { cursor:pointer; font-weight:600; font-size:.95rem; overflow-wrap:anywh
 li { max-width:46rem; margin:.3rem 0 }
 """
 
+# %% ../nbs/63_report.ipynb #4f7caa8a
+def _ledger_html(led):
+    "A ledger as HTML, the paper's columns set apart"
+    t = ledger_table(led); groups = [g for g,_ in t.columns]; cls = [' '.join(filter(None, ['num' if g else '', 'paper' if g == 'Paper' else ''])) or None for g in groups]
+    spans = [(g, groups.count(g)) for g in dict.fromkeys(groups)]; last,rows = None,[]
+    for r,k in zip(t.values, zip(led.network, led.w_bits)): rows.append(Tr(*[Td(o, cls=c) for o,c in zip(r, cls)], cls='new' if k != last else None)); last = k
+    head = Tr(*[Th({'Measured': 'Measured here'}.get(g, g), colspan=k, cls='group' + (' paper' if g == 'Paper' else '')) for g,k in spans])
+    return Div(Table(Thead(head, Tr(*[Th(h, cls=c) for (_,h),c in zip(t.columns, cls)])), Tbody(*rows)), P(ledger_caption(led), cls='soft'), cls='wide')
+
+def _paper_parts(runs, choice):
+    "The section 'Beside the paper', and what stood in the way of it"
+    try: return [_ledger_html(o) for o in ledgers(runs, **choice)]
+    except InputError as e: return [P(f'No ledger: {e}', cls='note')]
+
+
+# %% ../nbs/63_report.ipynb #7eb24516
+def _claim_rows(v):
+    "One claim: a row, and its test and numbers folded below"
+    cls = {'reproduced': 'yes', 'not reproduced': 'no'}.get(v.verdict)
+    cell = lambda o: '–' if isinstance(o, float) and math.isnan(o) else f'{o:.3g}' if isinstance(o, float) else str(o)
+    evidence = Div(Table(Thead(Tr(*map(Th, v.evidence))), Tbody(*[Tr(*[Td(cell(o)) for o in r]) for r in v.evidence.itertuples(index=False)])), cls='wide small')
+    return Tr(Td(v.claim.id), Td(v.claim.text, cls='text'), Td(v.verdict, cls=cls), Td(str(v.n_seeds or '–'), cls='num'), Td(v.reason, Details(Summary('test and evidence'), P(v.test, cls='soft'), evidence), cls='text'), cls='new')
+
+def _claims_parts(runs, choice):
+    "The section 'Claims': LSQ's own gap, then the verdicts, dataset by dataset"
+    out,scale = [],choice['lam_scale']
+    for d in datasets_of(runs, scale):
+        if choice['dataset'] not in ('', d, Path(d).name): continue
+        try: vs,g = verdicts(runs, d, choice['epochs'], scale),gaps(runs, d, choice['epochs'])
+        except InputError as e: out.append(P(f'{Path(d).name}: no verdicts: {e}', cls='note')); continue
+        out += [P(Strong(Path(d).name), ': ', gap_text(g)), Div(Table(Thead(Tr(*map(Th, ('Claim', 'The paper says', 'Verdict', 'Seeds', 'Why')))), Tbody(*map(_claim_rows, vs))), cls='wide')]
+    return out
+
+def gap_text(
+    g:pd.DataFrame, # As `ledger.gaps` gives it
+)->str:             # One or two sentences
+    "Where LSQ loses accuracy that a regularizer could win back"
+    one = lambda r: f'{r.network} at {r.bits} bits ({r.gap:.1f} points)' if r.n else f'{r.network} at {r.bits} bits (not measured)'
+    real,rest = [one(r) for r in g[g.real].itertuples()],[one(r) for r in g[~g.real].itertuples()]
+    return ("LSQ's gap to full precision is real for " + _list(real) if real else "LSQ has no gap to full precision that these seeds can show") + (f'. It is not for {_list(rest)}; no accuracy claim is judged there.' if rest else '.')
+
+
 # %% ../nbs/63_report.ipynb #9b49f81d
 def report_html(
     runs:pd.DataFrame, # As `load_runs` gives them
+    dataset='',        # Dataset of the ledgers; '' for all
+    epochs:int=0,      # Epochs of the ledgers; 0 for the setting with the most runs
+    lam_scale=1.,      # BR's measured lambda in units of the tables'
 )->str:                # A complete page
     "The page's HTML: everything inline, nothing loaded from elsewhere"
-    gs = group_runs(runs); lead,origin,*caveats = about(runs)
+    gs,choice,paper = group_runs(runs),dict(dataset=dataset, epochs=epochs, lam_scale=lam_scale),any(n != 'figures' for ns in datasets_of(runs, lam_scale).values() for n in ns)
+    lead,origin,*caveats = about(runs, paper)
     name = f"Low-bit {_list(_column(runs, 'network'))} on {_list(_column(runs, 'dataset'))}"
     parts = [H1(name), P(lead, cls='lead'), P(Strong(origin)), Div(*map(P, caveats), cls='caveats') if caveats else '', H2('Results'), _html_table(gs), *_table_notes(gs), H2('Training'), *_curves(gs)]
     if bins := _bins(gs): parts += [H2('Where the weights lie'), P(BINS_TEXT), *bins]
+    if paper: parts += [H2('Beside the paper'), *_paper_parts(runs, choice), H2('Claims'), *_claims_parts(runs, choice)]
     parts += [H2('The runs'), Details(Summary(f"{_plural(len(runs), 'run')}, with configurations and layers"), *[_run_details(r) for g in gs for r in g['rows']])]
     parts += [H2('Methods, and how to cite them'), P('If you use a method, cite the paper that introduced it.'), Ul(*[Li(Strong(k), ': ', o) for k,o in REFERENCES])]
     head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'), Title(name), Style(NotStr(CSS)))
@@ -333,6 +384,7 @@ def _table_notes(gs):
 def html_report(
     folder,        # Folder of run folders
     out=None,      # File to write; None for `report.html` in the folder
+    **choice,      # `dataset`, `epochs`, `lam_scale` of the ledgers, as in `report_html`
 )->Path:           # The file
     "Write the report of a runs folder as one self-contained HTML page"
     runs = load_runs(folder)
@@ -341,32 +393,71 @@ def html_report(
     if not out.parent.is_dir(): raise InputError(f'{out}: its folder does not exist')
     try: 
         with open(out, 'a'): pass
-        out.write_text(report_html(runs), encoding='utf-8')
+        out.write_text(report_html(runs, **choice), encoding='utf-8')
     except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror})') from None
     return out
 
 # %% ../nbs/63_report.ipynb #354a7a6b
-def _write_csv(runs, file):
-    try: summary_table(runs).to_csv(file, index=False)
+def _write(file, text):
+    try: Path(file).write_text(text, encoding='utf-8')
     except OSError as e: raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
 
+def _tables(asked):
+    "The numbers of the tables that `--table` asks for"
+    bad = [o for o in asked if o not in ('1', '2', '3', '4', 'all')]
+    if bad: raise InputError(f'--table {bad[0]}: the supplement has the tables 1 to 4; or say all')
+    return (1, 2, 3, 4) if 'all' in asked else tuple(sorted({int(o) for o in asked}))
+
+def _export(leds, runs, a):
+    "The files that were asked for"
+    if not leds and (a.markdown or a.latex): raise InputError(f"--{'markdown' if a.markdown else 'latex'}: which table? Add --table N, or --table all")
+    if a.markdown: _write(a.markdown, '\n'.join(map(ledger_markdown, leds)))
+    if a.latex: _write(a.latex, '\n'.join(map(ledger_latex, leds)))
+    if a.csv: _write(a.csv, (pd.concat([o.assign(table=o.attrs['table']) for o in leds]) if leds else summary_table(runs)).to_csv(index=False))
+
 # %% ../nbs/63_report.ipynb #82c45352
+def _parser():
+    p = argparse.ArgumentParser(prog='binreg-report', description='Report on a folder of runs: a table here, and one self-contained HTML page.')
+    p.add_argument('folder', metavar='FOLDER', help='folder of run folders')
+    p.add_argument('--out', metavar='FILE', help='the page to write (default: report.html in FOLDER)')
+    p.add_argument('--table', metavar='N', action='append', default=[], help="print the paper's table N (1 to 4, or all) with what was measured beside it, in place of the summary; may be repeated")
+    p.add_argument('--claims', action='store_true', help="also print a verdict on each of the paper's claims that there are runs for")
+    for k,what in dict(csv='the tables as CSV', markdown='the tables that --table names, in Markdown', latex='the tables that --table names, in LaTeX (booktabs)').items():
+        p.add_argument(f'--{k}', metavar='FILE', help=f'also write {what} (default: not written)')
+    p.add_argument('--dataset', default='', help='dataset of the tables and claims (default: all)')
+    p.add_argument('--epochs', type=int, default=0, help='epochs of the tables and claims (default: those of the most runs)')
+    p.add_argument('--lam-scale', type=float, default=1., help="BR's loss weight in units of the paper's, where all of a table was run with a larger one (default: 1)")
+    return p
+
+def _claims_text(runs, choice):
+    "The verdicts for the terminal"
+    for d in datasets_of(runs, choice['lam_scale']):
+        if choice['dataset'] not in ('', d, Path(d).name): continue
+        yield f"{Path(d).name}: {gap_text(gaps(runs, d, choice['epochs']))}"
+        for v in verdicts(runs, **choice | dict(dataset=d)): yield f'\n{v.claim.id} {v.verdict.upper()}: {v.claim.text} ({v.claim.where})\n   {v.reason}\n   Test: {v.test}'
+
+
+# %% ../nbs/63_report.ipynb #70084803
+def _say(args):
+    "What the command prints, line by line; writes the page and the files"
+    choice = dict(dataset=args.dataset, epochs=args.epochs, lam_scale=args.lam_scale)
+    runs = load_runs(args.folder); asked = _tables(args.table); leds = ledgers(runs, asked, **choice) if asked else []
+    claims = list(_claims_text(runs, choice)) if args.claims else []
+    if args.claims and not claims: raise InputError("--claims: no run here belongs to a table or figure of the paper; `binreg-sweep table4` makes some")
+    page = html_report(args.folder, args.out, **choice); _export(leds, runs, args)
+    yield '\n\n'.join(f'{text_table(flat_table(o))}\n\n{ledger_caption(o)}' for o in leds) if leds else text_table(summary_table(runs))
+    if claims: yield '\n' + '\n'.join(claims)
+    if un := runs.attrs['unfinished']: yield f"\n{_plural(len(un), 'run')} not finished: {_list(un[:8] + (['others'] if len(un) > 8 else []))}"
+    yield f'\n{page}'
+
 def main(
     argv=None, # Arguments; None for the command line's
 )->int:        # Exit status: 0, or 2 where what was asked for is impossible
     "The command `binreg-report`"
-    p = argparse.ArgumentParser(prog='binreg-report', description='Report on a folder of runs: a table here, and one self-contained HTML page.')
-    p.add_argument('folder', metavar='FOLDER', help='folder of run folders')
-    p.add_argument('--out', metavar='FILE', help='the page to write (default: report.html in FOLDER)')
-    p.add_argument('--csv', metavar='FILE', help='also write the table as CSV (default: not written)')
-    args = p.parse_args(argv)
-    try:
-        runs = load_runs(args.folder); page = html_report(args.folder, args.out)
-        if args.csv: _write_csv(runs, args.csv)
+    args = _parser().parse_args(argv)
+    try: lines = list(_say(args))
     except InputError as e:
         print(f'binreg-report: {e}', file=sys.stderr)
         return 2
-    print(text_table(summary_table(runs)))
-    if un := runs.attrs['unfinished']: print(f"\n{_plural(len(un), 'run')} not finished: {_list(un[:8] + (['others'] if len(un) > 8 else []))}")
-    print(f'\n{page}')
+    print(*lines, sep='\n')
     return 0
