@@ -603,7 +603,7 @@ def _dots(ax, x, r, k='top1', color='#4c72b0'):
 def _floor(ax, values, crosses):
     "Limits from the dots, not from the bars of few seeds, and crosses for what diverged"
     lo,hi = (min(values), max(values)) if values else (0, 100); pad = max(.25*(hi - lo), .5); ax.set_ylim(lo - pad, hi + pad)
-    for x,n in crosses: ax.plot(x, .04, 'x', color='#b3261e', ms=6, transform=ax.get_xaxis_transform(), zorder=4); ax.text(x, .09, f'{n} diverged', fontsize=FONT-2, color='#b3261e', ha='center', transform=ax.get_xaxis_transform())
+    for x,n in crosses: ax.plot(x, .04, 'x', color='#b3261e', ms=6, transform=ax.get_xaxis_transform(), zorder=4); ax.annotate(str(n), (x, .04), xycoords=ax.get_xaxis_transform(), xytext=(5, 0), textcoords='offset points', fontsize=FONT-1, color='#b3261e', va='center')
 
 # %% ../nbs/62_ledger.ipynb #3cfdb35d
 def _panel_cells(g, n):
@@ -626,7 +626,7 @@ def _panel(ax, sel, n, net, b, g):
     else:
         lsq = seed_rows(sel, net, 'lsq', b); v = lsq[lsq.status == 'ok'].top1.dropna() if len(lsq) else []; i = interval(v); values += [i.mean] if i.n else []
         if i.n >= MIN_SEEDS: ax.axhspan(i.low, i.high, color='.5', alpha=.18, lw=0)
-        if i.n: ax.axhline(i.mean, color='.45', lw=1); ax.annotate('LSQ', (1, i.mean), xycoords=('axes fraction', 'data'), xytext=(-2, 2), textcoords='offset points', ha='right', fontsize=FONT-1, color='.4')
+        if i.n: ax.axhline(i.mean, color='.45', lw=1); ax.annotate('LSQ', (1, i.mean), xycoords=('axes fraction', 'data'), xytext=(3, 0), textcoords='offset points', va='center', fontsize=FONT-1, color='.4')
         if log: ax.set_xscale('log')
         xs = sorted({x for x,_,_ in cells}); ax.set_xticks(xs, [f'{x:g}' for x in xs], rotation=45 if log else 0); ax.minorticks_off()
     _floor(ax, values, crosses); return ax
@@ -667,5 +667,6 @@ def plot_errors(
             x = nets.index(net) + .27*(('lsq', 'kure', 'br').index(m) - 1); bad = r.status != 'ok'
             ax.bar(x, np.exp(np.log(r[k]).mean()) - ax.get_ylim()[0], .24, bottom=ax.get_ylim()[0], color=METHOD_COLORS[m], alpha=.45, label=LABELS[m] if net == nets[0] else None)
             ax.plot([x]*int((~bad).sum()), r[k][~bad], 'o', ms=3, color=METHOD_COLORS[m], mec='none'); ax.plot([x]*int(bad.sum()), r[k][bad], 'x', ms=5, color='#b3261e')
-        ax.set_xticks(range(len(nets)), nets); _label(_axes(ax), f'{METRICS[k][0]}, W/A 2/2', '', 'log scale')
-    fig.axes[0].legend(fontsize=FONT-1, frameon=False); return fig
+        ax.set_xticks(range(len(nets)), nets); _label(_axes(ax), 'W/A 2/2', '', METRICS[k][0])
+    bars,names = fig.axes[0].get_legend_handles_labels(); order = sorted(range(len(names)), key=lambda i: list(LABELS.values()).index(names[i]))
+    fig.axes[0].legend([bars[i] for i in order], [names[i] for i in order], fontsize=FONT-1, frameon=False); return fig
