@@ -226,8 +226,13 @@ def main(argv=None):
 
 # %% ../nbs/51_sweep.ipynb #3ab27b69
 def _results(name, s):
-    "What to show of a sweep"
+    "What to show of a sweep: a table's ledger, or the summary of its runs"
+    from binreg_nb.ledger import flat_table, ledger, ledger_caption
     from binreg_nb.report import html_report, load_runs, summary_table, text_table
     mine = {o.name for _,o in s.done()}; runs = load_runs(s.folder); runs = runs[[Path(p).name in mine for p in runs.path]]
-    yield text_table(summary_table(runs))
+    led = None
+    if name.startswith('table'):
+        try: led = ledger(runs, int(name[-1]))
+        except InputError as e: yield f'No ledger: {e}' # runs with settings of their own, such as another grid for negative values, are on no line of the paper's
+    yield text_table(summary_table(runs)) if led is None else f'{text_table(flat_table(led))}\n\n{ledger_caption(led)}'
     yield html_report(s.folder)
