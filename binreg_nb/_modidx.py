@@ -549,6 +549,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'binreg_nb.sweep.Sweep.plan': ('sweep.html#sweep.plan', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep.Sweep.run': ('sweep.html#sweep.run', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep._cost': ('sweep.html#_cost', 'binreg_nb/sweep.py'),
+                                 'binreg_nb.sweep._draw': ('sweep.html#_draw', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep._grid': ('sweep.html#_grid', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep._parser': ('sweep.html#_parser', 'binreg_nb/sweep.py'),
                                  'binreg_nb.sweep._query': ('sweep.html#_query', 'binreg_nb/sweep.py'),

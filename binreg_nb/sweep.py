@@ -99,8 +99,8 @@ ABLATIONS = dict( # question -> (method, changes)
 
 @sweep
 def ablation(base):
-    "MobileNetV3-Small at 2 bits: each question that the paper leaves open, one change at a time"
-    one = replace(base, network='mobilenet_v3_small', w_bits=2, a_bits=2)
+    "MobileNetV3-Small (or --network) at 2 bits: each question that the paper leaves open, one change at a time"
+    one = replace(base, network='mobilenet_v3_small' if base.network == RunConfig().network else base.network, w_bits=2, a_bits=2)
     return [replace(one, method='lsq'), replace(one, method='br')] + [replace(one, method=m, **kw) for q in ABLATIONS.values() for m,kw in q]
 
 # %% ../nbs/51_sweep.ipynb #3353f52a
@@ -235,4 +235,11 @@ def _results(name, s):
         try: led = ledger(runs, int(name[-1]))
         except InputError as e: yield f'No ledger: {e}' # runs with settings of their own, such as another grid for negative values, are on no line of the paper's
     yield text_table(summary_table(runs)) if led is None else f'{text_table(flat_table(led))}\n\n{ledger_caption(led)}'
+    if name in ('figures', 'paper'): yield from _draw(s.folder, runs)
     yield html_report(s.folder)
+
+def _draw(folder, runs):
+    "Figures 1 to 5 of the sweep's runs, in the folder `figures`"
+    from binreg_nb.figures import draw_figures
+    try: yield from draw_figures(folder, Path(folder)/'figures', dataset=runs.dataset.iloc[0])
+    except InputError as e: yield str(e)
