@@ -246,6 +246,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.ledger._gap': ('ledger.html#_gap', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger._gated': ('ledger.html#_gated', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger._get': ('ledger.html#_get', 'binreg_nb/ledger.py'),
+                                  'binreg_nb.ledger._images': ('ledger.html#_images', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger._lines': ('ledger.html#_lines', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger._measure': ('ledger.html#_measure', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger._measured_cell': ('ledger.html#_measured_cell', 'binreg_nb/ledger.py'),

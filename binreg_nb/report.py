@@ -402,15 +402,16 @@ def _write(file, text):
     try: Path(file).write_text(text, encoding='utf-8')
     except OSError as e: raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
 
-def _tables(asked):
+def _tables(a):
     "The numbers of the tables that `--table` asks for"
+    asked = a.table
+    if not asked and (a.markdown or a.latex): raise InputError(f"--{'markdown' if a.markdown else 'latex'}: which table? Add --table N, or --table all")
     bad = [o for o in asked if o not in ('1', '2', '3', '4', 'all')]
     if bad: raise InputError(f'--table {bad[0]}: the supplement has the tables 1 to 4; or say all')
     return (1, 2, 3, 4) if 'all' in asked else tuple(sorted({int(o) for o in asked}))
 
 def _export(leds, runs, a):
     "The files that were asked for"
-    if not leds and (a.markdown or a.latex): raise InputError(f"--{'markdown' if a.markdown else 'latex'}: which table? Add --table N, or --table all")
     if a.markdown: _write(a.markdown, '\n'.join(map(ledger_markdown, leds)))
     if a.latex: _write(a.latex, '\n'.join(map(ledger_latex, leds)))
     if a.csv: _write(a.csv, (pd.concat([o.assign(table=o.attrs['table']) for o in leds]) if leds else summary_table(runs)).to_csv(index=False))
@@ -441,7 +442,7 @@ def _claims_text(runs, choice):
 def _say(args):
     "What the command prints, line by line; writes the page and the files"
     choice = dict(dataset=args.dataset, epochs=args.epochs, lam_scale=args.lam_scale)
-    runs = load_runs(args.folder); asked = _tables(args.table); leds = ledgers(runs, asked, **choice) if asked else []
+    runs = load_runs(args.folder); asked = _tables(args); leds = ledgers(runs, asked, **choice) if asked else []
     claims = list(_claims_text(runs, choice)) if args.claims else []
     if args.claims and not claims: raise InputError("--claims: no run here belongs to a table or figure of the paper; `binreg-sweep table4` makes some")
     page = html_report(args.folder, args.out, **choice); _export(leds, runs, args)

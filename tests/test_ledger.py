@@ -43,12 +43,12 @@ def test_template_tells_its_table(n, runs, root, tmp_path):
 
 
 def test_template_without_runs_draws_nothing(root, tmp_path):
-    for name in TEMPLATES.values():
-        nb = papermill.execute_notebook(root/f'nbs/experiments/{name}.ipynb', tmp_path/'out.ipynb', dict(runs='absent'), kernel_name='python3', progress_bar=False, cwd=tmp_path)
-        assert pictures(nb) == 0 and 'absent: no such folder' in text_of(nb)
+    nb = papermill.execute_notebook(root/f'nbs/experiments/{TEMPLATES[4]}.ipynb', tmp_path/'out.ipynb', dict(runs='absent'), kernel_name='python3', progress_bar=False, cwd=tmp_path)
+    assert pictures(nb) == 0 and 'absent: no such folder' in text_of(nb)
 
 
-def test_command_prints_and_exports(runs, cmd, tmp_path):
+def test_command_prints_and_exports(cmd, tmp_path):
+    runs = write_runs(tmp_path/'runs', (4,))
     files = dict(markdown='t.md', latex='t.tex', csv='t.csv')
     p = cmd('binreg-report', runs, '--table', '1', '--table', '4', '--claims', '--out', 'page.html', *[o for k, v in files.items() for o in (f'--{k}', v)], cwd=tmp_path)
     assert p.returncode == 0, p.stderr
