@@ -73,7 +73,7 @@ def fast_depthwise(
 
 # %% ../nbs/11_layers.ipynb #b08c099b
 _lean = dict(on=True)
-LEAN = 2**14 # Elements from which a tensor is worth making again
+LEAN = 2**16 # Elements from which a tensor is worth making again
 
 def set_lean(
     on:bool, # Make quantized tensors again in the backward pass (True) or keep them (False)?
@@ -86,7 +86,7 @@ def lean(
     *made, # (quantizer, x, x̂) for each tensor that can be made again
 ):         # A context manager
     "What is saved for the backward pass inside the context keeps the recipe of each x̂ instead of x̂"
-    made = {y.data_ptr():(q, x.detach(), y.dtype) for q,x,y in made if y is not x and x.numel() >= LEAN}
+    made = {y.data_ptr():(q, x.detach(), y.dtype) for q,x,y in made if y is not x and x.numel() >= LEAN and isinstance(q, LSQQuantizer)}
     if not (made and _lean['on'] and torch.is_grad_enabled()) or torch.compiler.is_compiling(): return contextlib.nullcontext()
     def pack(t):
         q,x,dtype = made.get(t.data_ptr(), (None, None, None))
