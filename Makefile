@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test notebooks outputs readme clean
+.PHONY: help setup demo test bench notebooks outputs readme clean
 help:            ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -23,6 +23,10 @@ demo: $(READY)   ## Seven runs on scanned digits, a table, and runs/demo/report.
 test: $(READY)   ## Everything that guards the project: notebooks, then pytest
 	$(BIN)/python tools/nbtest.py
 	$(BIN)/python -m pytest
+
+bench: $(READY)  ## What quantization costs: results/bench-cpu.csv (BENCH="--device cuda" for a GPU, --quick to try)
+	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 notebooks: $(READY) ## Export the library, clean the notebooks, write the README
 	$(BIN)/nbdev-export

@@ -67,10 +67,9 @@ class Compiled:
 
     def __call__(self, *args):
         x = args[0]; n = x.numel()
-        if not (SMALL <= n < 2**31 and _compile['on'] and type(x) is Tensor and 1 not in x.shape) or self.failed or torch.compiler.is_compiling(): return self.eager(*args)
-        key = (n >= LARGE, torch.get_num_threads(), x.device, x.dim(), *[a.dtype for a in args])
-        if torch.float64 in key: return self.eager(*args) # the compiler takes a float64 scalar for a Python number
-        try: return (self.made.get(key) or self._make(key, args))(*args)
+        if n < SMALL or not _compile['on'] or self.failed or type(x) is not Tensor or torch.compiler.is_compiling(): return self.eager(*args)
+        key = ((n >= LARGE) + (n >= 2**31), torch.get_num_threads(), x.device, x.dim(), *[a.dtype for a in args])
+        try: return (self.made.get(key) or self._make(key, args))(args)
         except Exception as e: return self._fall_back(e, args)
 
     def _fall_back(self, e, args):
@@ -86,20 +85,25 @@ from fastcore.basics import patch
 @patch
 def _make(self:Compiled, key, args):
     from torch._dynamo import config as dynamo # imported here: they take seconds, and who never trains never needs them
-    from torch._inductor import config, standalone_compile
-    if dynamo.disable: return self.made.setdefault(key, self.eager) # TORCH_COMPILE_DISABLE=1
+    from torch._inductor import compile_fx, config
+    from torch._guards import TracingContext, detect_fake_mode, tracing
+    eager = lambda a: self.eager(*a)
+    # TORCH_COMPILE_DISABLE=1; float64 scalars, which the tracer takes for Python numbers; sizes beyond a GPU's 32-bit indices
+    if dynamo.disable or torch.float64 in key or key[0] == 2: return self.made.setdefault(key, eager)
+    if 1 in args[0].shape: return eager # no telling rows from columns by it
     with torch.no_grad(), config.patch({'cpp.threads': key[1]}):
-        ex = _examples(args, 2**22 + 3 if key[0] else 515)
-        gm = _trace(lambda *a: _listed(self.eager(*a)), ex)
-        for n in gm.graph.nodes: n.meta.setdefault('example_value', n.meta.get('val')) # where older versions look for the sizes
-        f = standalone_compile(gm, ex, dynamic_shapes='from_graph')
+        gm = _trace(lambda *a: _listed(self.eager(*a)), _examples(args, 2**22 + 3 if key[0] else 515))
+        ex = [n.meta['val'] for n in gm.graph.nodes if n.op == 'placeholder']
+        with tracing(TracingContext(detect_fake_mode(ex))): f = compile_fx.compile_fx_inner(gm, ex).current_callable
     one = isinstance(self.eager(*_examples(args, 515)), Tensor)
-    return self.made.setdefault(key, (lambda *a: f(*a)[0]) if one else f)
+    return self.made.setdefault(key, (lambda a: f(list(a))[0]) if one else (lambda a: f(list(a))))
 
 def _trace(f, ex):
+    "The graph of `f` in the compiler's elementary operations, its sizes symbols"
+    from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
     _compile['tracing'] = True
-    try: return make_fx(f, tracing_mode='symbolic')(*ex)
+    try: return make_fx(f, decomposition_table=select_decomp_table(), tracing_mode='symbolic')(*ex)
     finally: _compile['tracing'] = False
 
 def _listed(y): return [y] if isinstance(y, Tensor) else list(y)
