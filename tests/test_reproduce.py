@@ -9,7 +9,7 @@ from conftest import BIN, ROOT
 SCRIPT = ROOT/'results/cifar10/reproduce.sh'
 
 
-def go(cwd, timeout=300, **env):
+def go(cwd, timeout=900, **env):
     return subprocess.run(['bash', str(SCRIPT)], cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', **env})
 
 
