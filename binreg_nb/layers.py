@@ -184,7 +184,7 @@ def quantize_model(
     per_channel:bool=False,     # One weight step per output channel?
     w_init:str='lsq',           # Starting weight step: 'lsq' or 'mse'
     a_init:str='lsq',           # Starting activation step: 'lsq' or 'mse'
-    negatives:str='signed',     # Grid where activations dip below zero: 'signed', 'offset' (learned; the first and last layer stay signed) or 'unsigned'
+    negatives:str='offset',     # Grid where activations dip below zero: 'signed', 'offset' (learned; the first and last layer stay signed) or 'unsigned'
     order:list=None,            # Layer names in order of execution; None for the order of registration
 )->nn.Module:                   # The same `model`
     "Quantize the Conv2d and Linear layers of a model in place; raises `InputError` and changes nothing where it cannot"
