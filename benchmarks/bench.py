@@ -281,10 +281,17 @@ def bench_profile():
     print(p.key_averages().table(sort_by='self_cuda_time_total' if gpu else 'self_cpu_time_total', row_limit=25, max_name_column_width=60))
 
 
-def picture(path):
+def save(path, before):
+    "Write the table and the picture; a group that was measured anew replaces itself"
+    new = {r['group'] for r in rows}; table = [dict(r, ratio=float(r['ratio'])) for r in before if r['group'] not in new] + rows
+    if not table: return
+    with open(path, 'w', newline='') as f: w = csv.DictWriter(f, fieldnames=list(table[0])); w.writeheader(); w.writerows(table)
+    picture(path.with_suffix('.png'), table)
+
+def picture(path, table):
     import matplotlib; matplotlib.use('Agg')
     from matplotlib import pyplot as plt
-    shown = [r for r in rows if r['target'] and r['group'] in ('op', 'step', 'memory', 'reg', 'import')]
+    shown = [r for r in table if r['target'] and r['group'] in ('op', 'step', 'memory', 'reg', 'import')]
     if not shown: return
     fig, ax = plt.subplots(figsize=(9, .34*len(shown) + 1), layout='constrained')
     for i, r in enumerate(shown[::-1]):
@@ -294,12 +301,6 @@ def picture(path):
 if __name__ == '__main__':
     todo = args.only.split(',') if args.only else ['import', 'first', 'op', 'reg', 'memory', 'step'] + ['graph']*gpu
     print(f"{device_name()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, {clock_name} clock, medians ± half the distance of the quartiles")
-    for k in todo: globals()[f'bench_{k}']()
-    out = Path(args.out); out.mkdir(parents=True, exist_ok=True); kind = 'gpu' if gpu else 'cpu'
-    path = out/f'bench-{kind}.csv'
-    if rows:
-        if args.only and path.exists(): # a part that is measured anew replaces itself
-            rows = [r for r in csv.DictReader(open(path)) if r['group'] not in todo] + rows
-        with open(path, 'w', newline='') as f: w = csv.DictWriter(f, fieldnames=list(rows[0])); w.writeheader(); w.writerows(rows)
-        for r in rows: r['ratio'] = float(r['ratio'])
-        picture(out/f'bench-{kind}.png')
+    out = Path(args.out); out.mkdir(parents=True, exist_ok=True); path = out/f"bench-{'gpu' if gpu else 'cpu'}.csv"
+    before = list(csv.DictReader(open(path))) if args.only and path.exists() else []
+    for k in todo: globals()[f'bench_{k}'](); save(path, before)
