@@ -473,7 +473,7 @@ def _figure(n):
     return FIGURES[n]
 
 # %% ../nbs/61_figures.ipynb #37b7361e
-USUAL = dict(stage2='joint', unbiased=False, step_grad=True, negatives='offset', init='lsq', per_channel=False, first_last_bits=8, size=0, subset=0, momentum=.9, bn_batches=20, pretrained=False)
+USUAL = dict(stage2='joint', unbiased=False, step_grad=True, step_lr=1., negatives='offset', init='lsq', per_channel=False, first_last_bits=8, size=0, subset=0, momentum=.9, bn_batches=20, pretrained=False)
 
 def _unusual(c): return {k: c[k] for k,v in USUAL.items() if c.get(k, v) != v}
 

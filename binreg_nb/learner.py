@@ -14,7 +14,7 @@ from fastcore.foundation import L
 from torch import nn
 import numpy as np, difflib
 from . import figures, metrics
-from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, StepWatch, TwoStageQAT, same_random_state
+from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, StepRate, StepWatch, TwoStageQAT, same_random_state
 from .core import InputError, number, whole
 from .layers import QUANTIZED, calibrate, quant_layers, quantize_model, run_batches
 
@@ -66,20 +66,21 @@ def fit_two_stage(self:Learner,
     wd:float=None,           # Weight decay; None for the learner's
     stage2:str='joint',      # The steps in stage 2: 'joint', 'freeze' or 'alternate'
     bn_batches:int=20,       # Batches to re-estimate BatchNorm on before each evaluation; 0 for none
+    step_lr:float=1.,        # Learning rate of the steps and offsets, in units of `lr`
     eval_every:int=1,        # Epochs between evaluations; the last one is always evaluated
     pct_start:float=0.,      # Share of training in which the learning rate rises
     cbs=None,                # More callbacks
     start_epoch:int=0,       # Epoch to go on from
 ):
     "Quantization-aware training in two stages under one cosine schedule (Han et al. 2021)"
-    whole('n_epoch', n_epoch, 1); number('pct_start', pct_start, 0, 1)
+    whole('n_epoch', n_epoch, 1); number('pct_start', pct_start, 0, 1); number('step_lr', step_lr)
     warmup_epochs = n_epoch//3 if warmup_epochs is None else whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
     if not quant_layers(self.model) and reg is not None: raise InputError('fit_two_stage: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
     if self.opt is None: self.create_opt()
     self.opt.set_hyper('lr', self.lr if lr is None else lr)
     lr = np.array([h['lr'] for h in self.opt.hypers])
     sched = combined_cos(pct_start, lr/25, lr, lr*0) if pct_start else SchedCos(lr, lr*0)
-    own = [TwoStageQAT(reg, warmup_epochs, stage2), ParamScheduler({'lr': sched}), RecordOnDevice()] + ([BNReestimate(bn_batches)] if bn_batches else []) + ([EvalEvery(eval_every)] if eval_every != 1 else [])
+    own = [TwoStageQAT(reg, warmup_epochs, stage2), ParamScheduler({'lr': sched}), RecordOnDevice()] + ([BNReestimate(bn_batches)] if bn_batches else []) + ([EvalEvery(eval_every)] if eval_every != 1 else []) + ([StepRate(step_lr)] if step_lr != 1 else [])
     self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
 
 # %% ../nbs/31_learner.ipynb #1ee3b0e5

@@ -26,7 +26,7 @@ from .runs import NO_EFFECT, RunConfig, WD_FACTOR
 # %% ../nbs/62_ledger.ipynb #1935afc8
 TABLES = (1, 2, 3, 4)
 _DEFAULT = RunConfig()
-_METHOD = ('stage2', 'unbiased', 'step_grad', 'negatives', 'init', 'per_channel', 'first_last_bits', 'bn_batches') # must be the default
+_METHOD = ('stage2', 'unbiased', 'step_grad', 'step_lr', 'negatives', 'init', 'per_channel', 'first_last_bits', 'bn_batches') # must be the default
 _SHARED = ('dataset', 'size', 'subset', 'stride', 'batch_size', 'momentum', 'eval_every', 'pretrained', 'precision') # must be the same in a whole table
 _TUNED = ('lr', 'weight_decay') # must be the same for a network
 _LINE = ('network', 'method', 'w_bits', 'a_bits', 'lam', 'warmup_epochs', 'seed')

@@ -11,7 +11,7 @@ import functools
 import torch
 from torch import Tensor
 from .core import InputError, number
-from .quantizers import _compile, Compiled, lsq_forward, _col, _consts, _dense, _flat, _fused, _like, _lsq_backward, _lsq_backward_sum, _precision, _sum, _unflat
+from .quantizers import _compile, Compiled, lsq_forward, _col, _consts, _dense, _flat, _fused, _like, _lsq_backward_sum, _ops, _precision, _sum, _unflat
 from .layers import low_bit_layers
 
 # %% ../nbs/20_regularizers.ipynb #f6b9cbdb
@@ -118,7 +118,7 @@ class SharedFunction(torch.autograd.Function):
         flat = _flat(w, axis, dense); s,lo,hi,g = ctx.args
         if grad is not None: grad = _flat(_like(grad, w, dense), axis, dense)
         if grad is None and reg is None: return (None,)*8
-        if reg is None: dw,ds = _lsq_backward(grad, flat, *ctx.args)
+        if reg is None: dw,ds = _ops('')[1](grad, flat, *ctx.args)
         elif grad is None: dw,ds = _bin_ops(K, unbiased)[1](flat, s, lo, hi, reg, *ctx.coefs); ds = ds if step_grad else None
         else: dw,ds = ctx.both(grad, flat, *ctx.args, reg, move, *ctx.coefs)
         return _unflat(dw.to(w.dtype), w, axis, dense), None if ds is None else ds.reshape(step.shape).to(step.dtype), *(None,)*6

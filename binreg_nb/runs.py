@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import INITS, NEGATIVES, STAGE2, InputError, choose, number, whole
+from .core import INITS, NEGATIVES, STAGE2, InputError, choose, keep_memory, number, whole
 
 # %% ../nbs/50_runs.ipynb #e32695c4
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class RunConfig:
     fp_epochs:int=-1           # Epochs of the full-precision start; -1 for the recipe's
     batch_size:int=0           # Images in a batch; 0 for the recipe's
     lr:float=0.                # Peak learning rate; 0 for the recipe's
+    step_lr:float=1.           # Learning rate of the steps, in units of lr
     weight_decay:float=-1.     # Weight decay; -1 for the recipe's, which depends on the bits
     momentum:float=0.9         # Momentum of SGD
     bn_batches:int=20          # Batches to re-estimate BatchNorm on before each evaluation; 0 for none
@@ -126,7 +127,7 @@ def _check_ranges(c):
     for k in ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'seed'): whole(k, getattr(c, k), 0)
     whole('fp_epochs', c.fp_epochs, -1); whole('workers', c.workers, -1); whole('eval_every', c.eval_every, 1)
     if c.fp_epochs == 0 and not c.pretrained: raise InputError('fp_epochs=0: a full-precision start without training needs pretrained=True')
-    number('lam', c.lam); number('lr', c.lr); number('momentum', c.momentum, 0, 1)
+    number('lam', c.lam); number('lr', c.lr); number('step_lr', c.step_lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
     for k,o in dict(method=METHODS, precision=('auto',) + PRECISIONS, negatives=NEGATIVES, init=INITS, stage2=STAGE2).items():
         choose(k, getattr(c, k), o)
@@ -170,7 +171,7 @@ def _check_bits(c): whole('w_bits', c.w_bits, 1, 8); whole('a_bits', c.a_bits, 1
 _DEFAULT = RunConfig()
 _REG = ('lam', 'warmup_epochs', 'unbiased', 'step_grad')
 UNUSED = dict(br=(), kure=('unbiased', 'step_grad'), lsq=_REG + ('stage2',),
-              fp=_REG + ('stage2', 'first_last_bits', 'per_channel', 'negatives', 'init', 'start', 'compile'))
+              fp=_REG + ('stage2', 'first_last_bits', 'per_channel', 'negatives', 'init', 'step_lr', 'start', 'compile'))
 NO_EFFECT = ('data', 'device', 'workers', 'channels_last', 'compile', 'start') # where and how fast, not what
 
 @patch
@@ -327,7 +328,7 @@ def _train(cfg, learn, out):
         learn.quantize(cfg.w_bits, cfg.a_bits, first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
     else: learn.add_cb(StepWatch())
     if cfg.epochs == 0: return _only_evaluate(cfg, learn, out)
-    try: learn.fit_two_stage(cfg.epochs, cfg.warmup_epochs if cfg.method in ('kure', 'br') else 0, regularizer(cfg), lr=cfg.lr, wd=cfg.weight_decay, stage2=cfg.stage2, eval_every=cfg.eval_every,
+    try: learn.fit_two_stage(cfg.epochs, cfg.warmup_epochs if cfg.method in ('kure', 'br') else 0, regularizer(cfg), lr=cfg.lr, wd=cfg.weight_decay, step_lr=cfg.step_lr, stage2=cfg.stage2, eval_every=cfg.eval_every,
                              bn_batches=cfg.bn_batches, pct_start=.15 if cfg.method == 'fp' and not cfg.pretrained else 0., cbs=_log_callback(cfg, out))
     except TrainingDiverged as e: return str(e)
     return 'ok'
@@ -369,6 +370,7 @@ def run(
         begun,start = time.time(),start_folder(cfg, out)
         if start and not finished(start): run(replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers), start)
         learn = build(cfg)
+        if learn.dls.device.type == 'cpu': keep_memory()
         if start: _start_weights(learn, start)
         write_json(out/'config.json', asdict(cfg))
         old = set_compile(cfg.compile)
@@ -556,6 +558,7 @@ def guarded(
     "Make a command: its `InputError`s become one line and exit status 2"
     def main(argv=None):
         prog = f'binreg-{f.__module__.split(".")[-1].removesuffix("s")}'
+        if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *a: sys.exit(143)) # so that worker processes end too
         warnings.filterwarnings('ignore', category=FutureWarning) # of libraries, at import; nothing a reader of this line can do about them
         try: return sys.exit(f(argv) or 0)
         except InputError as e: print(f'{prog}: {e}', file=sys.stderr); sys.exit(2)

@@ -95,6 +95,7 @@ ABLATIONS = dict( # question -> (method, changes)
     stage2 = [('br', dict(stage2='freeze')), ('br', dict(stage2='alternate'))],
     negatives = [(m, dict(negatives=o)) for m in ('lsq', 'br') for o in ('signed', 'offset', 'unsigned')],
     batchnorm = [(m, dict(bn_batches=0)) for m in ('lsq', 'br')],
+    step_rate = [(m, dict(step_lr=f)) for m in ('lsq', 'br') for f in (.1, 10.)],
     strength = [('br', dict(lam=l)) for l in (10., 100., 1000.)])
 
 @sweep
@@ -181,7 +182,7 @@ def _cost(secs, disk, n_jobs, n, guessed, unknown):
     return text + (f'; {unknown} are not counted, no finished run is like them' if unknown else '')
 
 # %% ../nbs/51_sweep.ipynb #f4d6ca55
-COMMON = ('network', 'dataset', 'data', 'size', 'subset', 'stride', 'epochs', 'fp_epochs', 'batch_size', 'lr', 'lam', 'warmup_epochs', 'negatives', 'bn_batches', 'eval_every',
+COMMON = ('network', 'dataset', 'data', 'size', 'subset', 'stride', 'epochs', 'fp_epochs', 'batch_size', 'lr', 'step_lr', 'lam', 'warmup_epochs', 'negatives', 'bn_batches', 'eval_every',
           'start', 'pretrained', 'device', 'precision', 'workers', 'channels_last', 'compile')
 PRESETS = dict(demo=dict(epochs=10, lr=.02)) # results/demo was measured so
 SEEDS = dict(table3=5) # Table 3 is about seeds; every other grid takes one unless told
