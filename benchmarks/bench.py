@@ -1,19 +1,22 @@
 """What quantization costs, as ratios measured side by side: prints a table, writes results/bench-<cpu|gpu>.csv and the picture.
 
 python benchmarks/bench.py [--device cuda] [--threads N] [--quick] [--only op,reg,step,memory,import,first,graph,profile]
-Every number is a median over repetitions in which the two sides take turns; the spread is the distance between the quartiles."""
+Every number is a median over repetitions in which the two sides take turns; the spread is the distance between the quartiles.
+On a CPU, operations and steps are measured twice: as PyTorch gets its memory from the system, and with memory kept in the process
+(`binreg_nb.core.keep_memory`, as runs do), for both sides alike."""
 import argparse, csv, importlib.metadata, os, platform, statistics, subprocess, sys, time, warnings
 from pathlib import Path
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument('--device', default='cpu'); parser.add_argument('--threads', type=int, default=0, help='threads on the CPU; 0 leaves PyTorch its own choice')
-parser.add_argument('--quick', action='store_true', help='small sizes, to see that everything runs'); parser.add_argument('--only', default=''); parser.add_argument('--out', default=str(Path(__file__).resolve().parent.parent/'results'))
+parser.add_argument('--quick', action='store_true', help='small sizes, to see that everything runs'); parser.add_argument('--only', default=''); parser.add_argument('--kept', action='store_true', help='keep freed memory in the process'); parser.add_argument('--out', default=str(Path(__file__).resolve().parent.parent/'results'))
 args = parser.parse_args()
 if args.threads: os.environ['OMP_NUM_THREADS'] = str(args.threads)
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from binreg_nb.core import keep_memory
 from binreg_nb.layers import calibrate, fast_depthwise, quant_layers, quantize_model, set_lean
 from binreg_nb.networks import create_network
 from binreg_nb.quantizers import lsq, set_compile
@@ -25,13 +28,15 @@ dev, gpu, quick = torch.device(args.device), args.device.startswith('cuda'), arg
 # With one thread, the processor's own clock: other work on the machine does not count. Otherwise the wall's.
 clock, clock_name = (time.process_time, 'cpu') if not gpu and torch.get_num_threads() == 1 else (time.perf_counter, 'wall')
 rows = []
+if args.kept and not keep_memory(): sys.exit('keep_memory: not on this system')
 
 
 def sync():
     if gpu: torch.cuda.synchronize()
 
 def timed(f):
-    sync(); t = clock(); f(); sync()
+    ready = f.before() if hasattr(f, 'before') else () # what is made beforehand does not count
+    sync(); t = clock(); f(*ready); sync()
     return clock() - t
 
 def measure(sides, reps=15, seconds=8):
@@ -51,6 +56,7 @@ def row(group, what, against, times, over, under, target=None, at_least=False, n
 
 def add(group, what, against, value, target=None, at_least=False, spread=0., reps=1, note=''):
     met = '' if target is None else 'met' if (value >= target if at_least else value <= target) else f'missed by {abs(value/target - 1):.0%}'
+    if args.kept: group,what = f'{group} kept',f'{what}, memory kept'
     rows.append(dict(group=group, what=what, against=against, ratio=round(value, 4), spread=round(spread, 4), target='' if target is None else f"{'>=' if at_least else '<='} {target}",
                      met=met, reps=reps, note=note, device=device_name(), threads=torch.get_num_threads(), clock=clock_name, torch=torch.__version__))
     print(f"{what[:58]:58} / {against[:34]:34} {value:8.3f} ±{spread/2:6.3f}  {rows[-1]['target']:9} {met:16} {note}", flush=True)
@@ -94,22 +100,34 @@ def loop_reg(w, step, Qn, Qp):
 
 # ---- one operation
 
+class Arrives(torch.autograd.Function):
+    "The rest of a network: its gradient was made beforehand, and nobody keeps it"
+    @staticmethod
+    def forward(ctx, y, box): ctx.box = box; return y.new_zeros(())
+    @staticmethod
+    def backward(ctx, _): return ctx.box.pop(), None
+
 def bench_op():
     shapes = [(4, 64, 56, 56)] if quick else [(64, 64, 56, 56)]
     if gpu: shapes = [(n, 64, 32, 32) for n in ((4, 64) if quick else (4, 64, 1024, 4096))] # 1 MB to 1 GB
     for shape in shapes:
         x = torch.randn(shape, device=dev).relu().requires_grad_(); g = torch.randn(shape, device=dev); s = torch.tensor(.4, device=dev, requires_grad=True); n = (x[0].numel()*3)**-.5
-        def step(f):
-            def go(): x.grad = s.grad = None; f().backward(g)
+        def step(f, zero=lambda: None):
+            def go(box): Arrives.apply(f(), box).backward()
+            def before(): x.grad = s.grad = None; zero(); return [g.clone()],
+            go.before = before
             return go
+        def held():
+            x.grad = s.grad = None
+            lsq(x, s, 0, 3, g=n).backward(g)
         bq = brevitas_quantizer(); dst = torch.empty_like(g)
-        def brevitas():
-            y = bq(x); y = getattr(y, 'value', y); x.grad = None; bq.zero_grad(); y.backward(g)
-        t = measure(dict(ours=step(lambda: lsq(x, s, 0, 3, g=n)), copy=lambda: x.detach().clone(), into=lambda: dst.copy_(g), detach=step(lambda: detach_op(x, s, 0, 3, n)),
-                         aten=step(lambda: aten_op(x, s, 0, 3, n)), brevitas=bq and brevitas), reps=30)
+        def brevitas(): y = bq(x); return getattr(y, 'value', y)
+        t = measure(dict(ours=step(lambda: lsq(x, s, 0, 3, g=n)), held=held, copy=lambda: x.detach().clone(), into=lambda: dst.copy_(g), detach=step(lambda: detach_op(x, s, 0, 3, n)),
+                         aten=step(lambda: aten_op(x, s, 0, 3, n)), brevitas=bq and step(brevitas, bq.zero_grad)), reps=30)
         what = f"LSQ op, forward + backward, {x.numel()*4/2**20:.0f} MB"
         row('op', what, 'a copy of the tensor (clone)', t, 'ours', 'copy', 2.5 if gpu else 1.6)
-        row('op', what, 'a copy into memory at hand', t, 'ours', 'into', note='counts 5 passes against 2; the rest is the price of fresh memory')
+        row('op', f'{what}, the caller holds the gradient', 'a copy of the tensor (clone)', t, 'held', 'copy')
+        row('op', what, 'a copy into memory at hand', t, 'ours', 'into')
         for k, name, least in (('detach', 'detach trick', 8), ('aten', "torch's learnable op", 3), ('brevitas', 'Brevitas', 5)): row('op', f'{name}, forward + backward', 'LSQ op', t, k, 'ours', 1 if gpu else least, True)
 
 
@@ -168,7 +186,7 @@ def rival_brevitas(net):
 def make(name, size, x, kind):
     torch.manual_seed(0); net = create_network(name, 10, 3, size).to(dev).to(memory_format=torch.channels_last).train()
     if kind != 'stock': fast_depthwise(net)
-    if kind in ('lsq', 'br', 'detach'): quantize_model(net, 2, 2); calibrate(net, [x])
+    if kind in ('lsq', 'br', 'detach'): quantize_model(net, 2, 2, fuse=kind != 'detach'); calibrate(net, [x])
     if kind == 'detach': net = rival_detach(net)
     if kind == 'brevitas': net = rival_brevitas(net); net = net and net.to(dev).to(memory_format=torch.channels_last).train()
     return net
@@ -291,7 +309,7 @@ def save(path, before):
 def picture(path, table):
     import matplotlib; matplotlib.use('Agg')
     from matplotlib import pyplot as plt
-    shown = [r for r in table if r['target'] and r['group'] in ('op', 'step', 'memory', 'reg', 'import')]
+    shown = [r for r in table if r['target'] and r['group'].split()[0] in ('op', 'step', 'memory', 'reg', 'import')]
     if not shown: return
     fig, ax = plt.subplots(figsize=(9, .34*len(shown) + 1), layout='constrained')
     for i, r in enumerate(shown[::-1]):
@@ -304,3 +322,5 @@ if __name__ == '__main__':
     out = Path(args.out); out.mkdir(parents=True, exist_ok=True); path = out/f"bench-{'gpu' if gpu else 'cpu'}.csv"
     before = list(csv.DictReader(open(path))) if args.only and path.exists() else []
     for k in todo: globals()[f'bench_{k}'](); save(path, before)
+    if not gpu and not args.kept and not args.only: # a process of its own: what is kept is kept for good
+        sys.exit(subprocess.call([sys.executable, __file__, '--kept', '--only', 'op,step', '--out', args.out, *(['--quick'] if quick else []), *(['--threads', str(args.threads)] if args.threads else [])]))

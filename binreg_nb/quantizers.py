@@ -50,7 +50,7 @@ def offset_backward(grad, x, step, lo, hi, offset):
 ACTIVATIONS = dict( # name -> the function and its derivative, of values in float32 or better, as PyTorch computes them
     relu = (lambda x: x.clamp(min=0), lambda x: x > 0),
     relu6 = (lambda x: x.clamp(0, 6), lambda x: (x > 0) & (x < 6)),
-    hardswish = (lambda x: x*(x + 3).clamp(0, 6)/6, lambda x: torch.where(x < -3, 0., torch.where(x <= 3, x/3 + .5, 1.))))
+    hardswish = (lambda x: x*(x + 3).clamp(0, 6)/6, lambda x: torch.where(x <= -3, 0., torch.where(x < 3, x/3 + .5, 1.))))
 
 def act_forward(x, step, lo, hi, *offset, act=''):
     "x̂ of the activation of `x`; `act` is a name of `ACTIVATIONS`, or '' for `x` itself"
