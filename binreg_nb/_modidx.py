@@ -310,7 +310,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.ledger.select': ('ledger.html#select', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger.shape_of': ('ledger.html#shape_of', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger.spread': ('ledger.html#spread', 'binreg_nb/ledger.py'),
-                                  'binreg_nb.ledger.target_spread': ('ledger.html#target_spread', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger.usual_lam': ('ledger.html#usual_lam', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger.verdict': ('ledger.html#verdict', 'binreg_nb/ledger.py'),
                                   'binreg_nb.ledger.verdict_table': ('ledger.html#verdict_table', 'binreg_nb/ledger.py'),

@@ -41,7 +41,7 @@ def quantize(self:Learner,
     first_last_bits:int=8,    # Bits of the first and the last layer to run; None treats them like the others
     skip=(),                  # Names or wildcards of layers that stay in floating point
     n_batches:int=8,          # Training batches to calibrate on
-    **kwargs,                 # More of `quantize_model`: per_channel, w_init, a_init, negatives
+    **kwargs,                 # More of `quantize_model`: per_channel, w_init, a_init, negatives, fuse
 )->Learner:                   # Itself
     "Quantize the learner's model in place and calibrate it on training batches"
     dl,n_inp = self.dls.train,getattr(self.dls, 'n_inp', 1)

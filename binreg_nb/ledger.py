@@ -7,8 +7,8 @@ __all__ = ['TABLES', 'Setting', 'VALID_IMAGES', 'METRICS', 'Interval', 'MIN_SEED
            'OPEN', 'Verdict', 'COLUMNS', 'PLACES', 'FLAT', 'MARGIN', 'LIMITS', 'DIVERGED', 'UNIFORM', 'usual_lam',
            'place_runs', 'select', 'ledger', 'ledger_table', 'ledger_caption', 'flat_table', 'ledger_markdown',
            'ledger_latex', 'interval', 'image_floor', 'seed_rows', 'paired', 'gaps', 'more', 'less', 'within',
-           'conclude', 'spread', 'target_spread', 'shape_of', 'verdict', 'verdicts', 'verdict_table', 'datasets_of',
-           'ledgers', 'plot_cells', 'plot_errors']
+           'conclude', 'spread', 'shape_of', 'verdict', 'verdicts', 'verdict_table', 'datasets_of', 'ledgers',
+           'plot_cells', 'plot_errors']
 
 # %% ../nbs/62_ledger.ipynb #09fcfcf4
 import math
@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from scipy import special
 from .core import InputError, choose, number
-from .figures import FIGURES, FONT, LABELS, METHOD_COLORS, Picture, _axes, _label, bin_codes, in_steps, kurtosis, read_layers
+from .figures import FIGURES, FONT, LABELS, METHOD_COLORS, Picture, _axes, _label, bin_distance, kurtosis, read_layers
 from .paper import CLAIMS, PAPER_EPOCHS, claim, paper_settings, paper_table
 from .runs import NO_EFFECT, RunConfig, WD_FACTOR
 
@@ -511,24 +511,13 @@ def _c7(sel):
 # %% ../nbs/62_ledger.ipynb #3e7edf5a
 UNIFORM = (1.6, 2.2)
 
-def target_spread(
-    weight,  # Latent weights, any shape
-    step,    # Step size: scalar, or one per output channel
-    Qn:int,  # Lowest code
-    Qp:int,  # Highest code
-)->float:    # In steps: 0 for sharp bins, 0.29 for weights spread evenly; nan where there is no finite weight
-    "Root mean square distance from its bin's value of the weights within half a step of it, averaged over bins"
-    v = in_steps(weight, step); v = v[np.isfinite(v)]; code = bin_codes(v, Qn, Qp); d = v - code; near = np.abs(d) <= .5
-    n = np.bincount(code[near] - Qn, minlength=Qp-Qn+1); s = np.bincount(code[near] - Qn, d[near].astype(float)**2, minlength=Qp-Qn+1)
-    return float(np.sqrt(s[n > 0]/n[n > 0]).mean()) if n.sum() else math.nan
-
 def shape_of(
     run_dir, # A run's folder
 )->dict:     # spread (in steps), kurtosis: means over its low-bit layers; empty where there is no readable model
     "How sharp the bins of a run are, and how flat its weights"
     try: layers = read_layers(run_dir).values()
     except InputError: return {}
-    return dict(spread=float(np.nanmean([target_spread(*o) for o in layers])), kurtosis=float(np.nanmean([kurtosis(o[0]) for o in layers]))) if layers else {}
+    return dict(spread=float(np.nanmean([bin_distance(*o) for o in layers])), kurtosis=float(np.nanmean([kurtosis(o[0]) for o in layers]))) if layers else {}
 
 # %% ../nbs/62_ledger.ipynb #52941b04
 def _shapes(r):

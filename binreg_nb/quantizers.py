@@ -255,7 +255,7 @@ class LSQFunction(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        holders = _holders(grad) if grad.numel() >= LARGE else None
+        holders = None if torch.compiler.is_compiling() or grad.numel() < LARGE else _holders(grad)
         x,step = ctx.saved_tensors; axis,dense = ctx.axis,ctx.dense
         mine = _like(grad, x, dense); flat = _flat(mine, axis, dense)
         free = dense and holders is not None and (mine is not grad or _reusable(grad, holders))
