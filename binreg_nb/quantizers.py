@@ -176,7 +176,7 @@ def _allow_over(self:Compiled, f, args):
 # %% ../nbs/10_quantizers.ipynb #74d0aa2f
 def _dense(x, axis):
     "Is `x` one run of memory (with a step per channel: one run for each channel)?"
-    if axis is not None and axis != 0: return False
+    if torch.compiler.is_compiling() or axis is not None and axis != 0: return False # a compiler lays memory out as it sees fit, whatever the strides say
     return x.is_contiguous() or x.dim() in (4, 5) and x.is_contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
 
 def _flat(x, axis, dense):

@@ -442,7 +442,7 @@ class _Worker:
         except (BrokenPipeError, ValueError): res = dict(status='failed', why='its process was killed', log=self.said())
         if res['status'] == 'refused': raise InputError(res['why'])
         if res['status'] == 'ok': return ''
-        (Path(out)/'error.log').write_text(res['log'])
+        Path(out).mkdir(parents=True, exist_ok=True); (Path(out)/'error.log').write_text(res['log'])
         return f"{res['why'].splitlines()[-1]} (see {Path(out)/'error.log'})"
 
     def said(self): self.err.seek(0); return self.err.read()[-20_000:]
