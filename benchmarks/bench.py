@@ -1,6 +1,6 @@
 """What quantization costs, as ratios measured side by side: prints a table, writes results/bench-<cpu|gpu>.csv and the picture.
 
-python benchmarks/bench.py [--device cuda] [--threads N] [--quick] [--only op,reg,step,memory,import,first,graph,profile]
+python benchmarks/bench.py [--device cuda] [--threads N] [--quick] [--only op,reg,step,memory,import,first,graph,profile] [--kept]
 Every number is a median over repetitions in which the two sides take turns; the spread is the distance between the quartiles.
 On a CPU, operations and steps are measured twice: as PyTorch gets its memory from the system, and with memory kept in the process
 (`binreg_nb.core.keep_memory`, as runs do), for both sides alike."""
@@ -212,7 +212,7 @@ def bench_step():
     for name in (NETS[2:] if quick else NETS):
         kinds = ('stock', 'fast', 'lsq', 'br', 'detach', 'brevitas'); sides = {k: train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None) for k in kinds}
         if gpu: sides.update({f'{k} compiled': train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None, True) for k in ('fast', 'br')})
-        t = measure(sides, reps=9, seconds=25)
+        t = measure(sides, reps=9, seconds=12)
         what = f'LSQ + BR training step, {name}, {len(x)} x {size}px'; best = min(('stock', 'fast'), key=lambda k: statistics.median(t[k]))
         limit = (1.10 if gpu else 1.15) if name != 'mobilenet_v3_small' or gpu else None
         row('step', what, 'float, the faster of the next two', t, 'br', best, limit)
