@@ -212,7 +212,7 @@ def bench_step():
     for name in (NETS[2:] if quick else NETS):
         kinds = ('stock', 'fast', 'lsq', 'br', 'detach', 'brevitas'); sides = {k: train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None) for k in kinds}
         if gpu: sides.update({f'{k} compiled': train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None, True) for k in ('fast', 'br')})
-        t = measure(sides, reps=9, seconds=12)
+        t = measure(sides, reps=9, seconds=20)
         what = f'LSQ + BR training step, {name}, {len(x)} x {size}px'; best = min(('stock', 'fast'), key=lambda k: statistics.median(t[k]))
         limit = (1.10 if gpu else 1.15) if name != 'mobilenet_v3_small' or gpu else None
         row('step', what, 'float, the faster of the next two', t, 'br', best, limit)
