@@ -314,7 +314,7 @@ def picture(path, table):
     fig, ax = plt.subplots(figsize=(9, .34*len(shown) + 1), layout='constrained')
     for i, r in enumerate(shown[::-1]):
         limit = float(r['target'].split()[1]); ax.barh(i, r['ratio'], color='C0' if r['met'] == 'met' else 'C1'); ax.plot([limit]*2, [i-.4, i+.4], 'k', lw=2)
-    ax.set_yticks(range(len(shown)), [f"{r['what']}\n/ {r['against']}" for r in shown[::-1]], fontsize=6); ax.set(xscale='log', xlabel='ratio (black: the target)', title=f"{shown[0]['device']}, {shown[0]['threads']} thread(s)"); fig.savefig(path, dpi=90); plt.close(fig)
+    ax.set_yticks(range(len(shown)), [f"{r['what']}\n/ {r['against']}" for r in shown[::-1]], fontsize=6); ax.set(xscale='log', xlabel='ratio (black: the target; blue: met, orange: missed)', title=f"{shown[0]['device']}, {' and '.join(dict.fromkeys(str(r['threads']) for r in shown))} thread(s)"); fig.savefig(path, dpi=90); plt.close(fig)
 
 if __name__ == '__main__':
     todo = args.only.split(',') if args.only else ['import', 'first', 'op', 'reg', 'memory', 'step'] + ['graph']*gpu
