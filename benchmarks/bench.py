@@ -323,4 +323,4 @@ if __name__ == '__main__':
     before = list(csv.DictReader(open(path))) if args.only and path.exists() else []
     for k in todo: globals()[f'bench_{k}'](); save(path, before)
     if not gpu and not args.kept and not args.only: # a process of its own: what is kept is kept for good
-        sys.exit(subprocess.call([sys.executable, __file__, '--kept', '--only', 'op,step', '--out', args.out, *(['--quick'] if quick else []), *(['--threads', str(args.threads)] if args.threads else [])]))
+        sys.exit(subprocess.call([sys.executable, __file__, '--kept', '--only', 'op,reg,step', '--out', args.out, *(['--quick'] if quick else []), *(['--threads', str(args.threads)] if args.threads else [])]))
