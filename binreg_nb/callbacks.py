@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TwoStageQAT', 'step_parameters', 'NoStepDecay', 'StepRate', 'DeviceMixedPrecision', 'learner_autocast',
-           'same_random_state', 'reestimate_bn', 'BNReestimate', 'EvalEvery', 'TrainingDiverged', 'StepWatch',
-           'HostSync', 'no_host_sync', 'DeviceSmoothLoss', 'RecordOnDevice']
+           'same_random_state', 'bn_statistics', 'reestimate_bn', 'BNReestimate', 'EvalEvery', 'TrainingDiverged',
+           'StepWatch', 'HostSync', 'no_host_sync', 'DeviceSmoothLoss', 'RecordOnDevice']
 
 # %% ../nbs/30_callbacks.ipynb #d01c6e24
 import random, warnings
@@ -127,6 +127,16 @@ def same_random_state(
 # %% ../nbs/30_callbacks.ipynb #25e795c7
 _bn = nn.modules.batchnorm._BatchNorm
 
+def bn_statistics(
+    model, # Any model
+)->dict:   # name -> copy of a running mean, variance or count, as in the state dict
+    "BatchNorm's running statistics; `model.load_state_dict(_, strict=False)` puts them back"
+    return {
+        f'{n}.{k}':b.detach().clone()
+        for n,m in model.named_modules() if isinstance(m, _bn)
+        for k,b in m.named_buffers(recurse=False)
+    }
+
 @torch.no_grad()
 def reestimate_bn(
     model,           # Any model
@@ -151,9 +161,12 @@ class BNReestimate(Callback):
     order = -5
     def __init__(self,
         n_batches:int=20, # Training batches to average over
-    ): self.n_batches = whole('n_batches', n_batches, 1)
+    ):
+        self.n_batches = whole('n_batches', n_batches, 1)
+        self.stale = {} # the statistics as training left them, at the last evaluation
 
     def before_validate(self):
+        self.stale = bn_statistics(self.model)
         with learner_autocast(self.learn): reestimate_bn(self.model, self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
 
 class EvalEvery(Callback):
@@ -168,20 +181,24 @@ class EvalEvery(Callback):
 
 # %% ../nbs/30_callbacks.ipynb #9912398f
 class TrainingDiverged(RuntimeError):
-    "The loss is no longer finite"
+    "The loss is no longer finite, or a step has run away"
 
 class StepWatch(Callback):
-    "Names the layer when a step collapses, and stops the run when the loss is not finite"
+    "Names the layer when a step collapses, and stops the run when one runs away or the loss is not finite"
     order,run_valid = TwoStageQAT.order+.1,False # sees the regularizer too, and looks before the optimizer spreads the damage
     def __init__(self,
         every:int=20,       # Look after so many batches (and at the end of each epoch)
         collapse:float=.01, # A step below this fraction of its start has collapsed
-    ): self.every,self.collapse,self.collapsed = whole('every', every, 1),collapse,[]
+        runaway:float=1000., # A step above this multiple of its start has run away
+    ):
+        self.every,self.collapse,self.collapsed = whole('every', every, 1),collapse,[]
+        self.runaway = number('runaway', runaway, 1)
 
     def before_fit(self):
         self.quantizers = {q.name or f'{n}.{k}':q for n,m in quant_layers(self.model).items() for k,q in (('weight_quantizer', m.weight_quantizer), ('act_quantizer', m.act_quantizer))}
         self.start,self.collapsed,self.bad,self.count = {n:q.step.detach().clone() for n,q in self.quantizers.items() if q._ready},[],None,0
         self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
+        self.high = {n:self.runaway*s for n,s in self.start.items()}
 
     def after_loss(self):
         bad = ~torch.isfinite(self.loss_grad.detach()).all()
@@ -197,12 +214,24 @@ def _joined(d): return torch.cat([t.reshape(-1) for t in d.values()])
 @patch
 def look(self:StepWatch):
     "Check now: one question to the device, and who it was only after a yes"
+    self.look_up()
     now = {n:self.quantizers[n].step.detach() for n in self.low}
     if now and bool((_joined(now) < _joined(self.low)).any()):
         for n in [n for n in now if bool((now[n] < self.low[n]).any())]:
             self.low.pop(n); self.collapsed.append(n); s = self.start[n]
             warnings.warn(f'{n}: the step collapsed from {s.mean().item():.3g} to {now[n].min().item():.3g} in epoch {self.epoch}; lower the learning rate of the steps, or raise the bits of this layer')
     if bool(self.bad): raise TrainingDiverged(f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. Lower the learning rate or the regularizer\'s weight')
+
+@patch
+def look_up(self:StepWatch):
+    "End the run where a step has run away"
+    if not self.high: return
+    now = {n:self.quantizers[n].step.detach() for n in self.high}
+    if not bool((_joined(now) > _joined(self.high)).any()): return
+    n = next(n for n in now if bool((now[n] > self.high[n]).any()))
+    raise TrainingDiverged(
+        f'{n}: the step ran away from {self.start[n].mean().item():.3g} to {now[n].max().item():.3g} in epoch {self.epoch}, '
+        f'batch {self.iter}. Lower the learning rate, or give the steps a lower one (step_lr)')
 
 @patch
 @torch.no_grad()

@@ -133,7 +133,7 @@ def text_table(
     return '\n'.join([lines[0], '  '.join('-'*w for w in widths), *lines[1:]])
 
 # %% ../nbs/63_report.ipynb #2c055d76
-RESULTS = ('status', 'reason', 'top1', 'top5', 'mse_qe', 'mbl', 'spread', 'kurtosis', 'epochs_done', 'seconds', 'n_valid', 'machine', 'version', 'finished')
+RESULTS = ('status', 'reason', 'top1', 'top5', 'top1_stale', 'top5_stale', 'mse_qe', 'mbl', 'spread', 'kurtosis', 'epochs_done', 'seconds', 'n_valid', 'machine', 'version', 'finished')
 
 def runs_table(
     runs:pd.DataFrame, # As `load_runs` gives them

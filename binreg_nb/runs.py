@@ -322,16 +322,28 @@ def _train(cfg, learn, out):
     "Train; returns 'ok' or what went wrong"
     from fastai.callback.fp16 import AMPMode
     from binreg_nb import learner # adds the methods
-    from binreg_nb.callbacks import DeviceMixedPrecision, StepWatch, TrainingDiverged
+    from binreg_nb.callbacks import BNReestimate, DeviceMixedPrecision, StepWatch, TrainingDiverged
     if cfg.precision != 'fp32': learn.add_cb(DeviceMixedPrecision(AMPMode(cfg.precision)))
     if cfg.method != 'fp':
         learn.quantize(cfg.w_bits, cfg.a_bits, first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
     else: learn.add_cb(StepWatch())
     if cfg.epochs == 0: return _only_evaluate(cfg, learn, out)
+    bn = [BNReestimate(cfg.bn_batches)] if cfg.bn_batches else []
     try: learn.fit_two_stage(cfg.epochs, cfg.warmup_epochs if cfg.method in ('kure', 'br') else 0, regularizer(cfg), lr=cfg.lr, wd=cfg.weight_decay, step_lr=cfg.step_lr, stage2=cfg.stage2, eval_every=cfg.eval_every,
-                             bn_batches=cfg.bn_batches, pct_start=.15 if cfg.method == 'fp' and not cfg.pretrained else 0., cbs=_log_callback(cfg, out))
+                             bn_batches=0, pct_start=.15 if cfg.method == 'fp' and not cfg.pretrained else 0., cbs=[*bn, _log_callback(cfg, out)])
     except TrainingDiverged as e: return str(e)
+    learn.stale_bn = bn[0].stale if bn else {}
     return 'ok'
+
+def _stale_accuracy(learn):
+    "Evaluate once more, with BatchNorm's statistics as training left them, and put the others back"
+    from binreg_nb.callbacks import bn_statistics
+    if not getattr(learn, 'stale_bn', None): return dict(top1_stale=None, top5_stale=None)
+    fresh = bn_statistics(learn.model)
+    learn.model.load_state_dict(learn.stale_bn, strict=False)
+    _, top1, top5 = learn.validate()
+    learn.model.load_state_dict(fresh, strict=False)
+    return dict(top1_stale=100*float(top1), top5_stale=100*float(top5))
 
 # %% ../nbs/50_runs.ipynb #f3886635
 def machine()->str:
@@ -353,6 +365,7 @@ def _save(cfg, learn, out, status, seconds):
         mse_qe=mse_qe(learn.model) if quantized else None, mbl=mbl(learn.model) if quantized else None,
         spread=float(middle.spread) if quantized else None, kurtosis=float(middle['kurtosis']) if quantized else None, n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
         collapsed_steps=list(learn.step_watch.collapsed), low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__, finished=time.strftime('%Y-%m-%d %H:%M:%S'))
+    metrics.update(_stale_accuracy(learn)) # the last thing done with the learner: its recorder starts anew
     write_json(out/'metrics.json', metrics)
     return metrics
 
