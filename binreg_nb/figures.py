@@ -220,8 +220,9 @@ def read_layers(
 
 def _layer(f, name):
     "(weight, step, Qn, Qp) of one layer from an open file"
-    Qn,Qp = f.get_tensor(f'{name}.weight_quantizer.codes').tolist()
-    return to_numpy(f.get_tensor(f'{name}.weight')), to_numpy(f.get_tensor(f'{name}.weight_quantizer.step')), Qn, Qp
+    Qn,Qp = map(int, f.get_tensor(f'{name}.weight_quantizer.codes'))
+    step = np.abs(to_numpy(f.get_tensor(f'{name}.weight_quantizer.step'))) # the grid's is the parameter's without its sign
+    return to_numpy(f.get_tensor(f'{name}.weight')), step, Qn, Qp
 
 # %% ../nbs/61_figures.ipynb #b9c980b9
 DEMO = dict(fp=0., lsq=0., kure=0., br=.75) # How far each method's weights are pulled into their bins

@@ -6,31 +6,36 @@
 __all__ = ['execution_order']
 
 # %% ../nbs/31_learner.ipynb #18b4bc0a
-import torch
-from fastcore.basics import patch
+import difflib, warnings
+import matplotlib.pyplot as plt, numpy as np, torch
+from contextlib import contextmanager
+from fastai.callback import hook
 from fastai.callback.schedule import ParamScheduler, SchedCos, combined_cos
-from fastai.learner import Learner
+from fastai.learner import AvgSmoothLoss, Learner
+from fastcore.basics import patch
 from fastcore.foundation import L
 from torch import nn
-import numpy as np, difflib
 from . import figures, metrics
-from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, StepRate, StepWatch, TwoStageQAT, same_random_state
+from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, RegColumn, StepRate, StepWatch, TwoStageQAT, same_random_state
 from .core import InputError, number, whole
-from .layers import QUANTIZED, calibrate, quant_layers, quantize_model, run_batches
+from .layers import QUANTIZED, QuantLayer, calibrate, low_bit_layers, quant_layers, quantize_model, run_batches
 
 # %% ../nbs/31_learner.ipynb #931ccf2b
 def execution_order(
     model:nn.Module, # A model
     batches,         # Iterable of batches; the first is used
     n_inp:int=1,     # How many items of a batch are inputs
-)->list:             # Names of the Conv2d and Linear layers that ran, in order of their first use
+)->list:             # Names of the convolutions and linear layers that ran, in order of their first use
     "The order in which a model's layers run"
-    order,mode,names = [],{m:m.training for m in model.modules()},{m:n for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))}
-    hooks = [m.register_forward_hook(lambda m,i,o: order.append(names[m])) for m in names]
-    try: model.eval(); run_batches(model, batches, n_inp, 1)
+    order,modes = [],{m:m.training for m in model.modules()}
+    def note(name): return lambda m,i,o: order.append(name)
+    hooks = [m.register_forward_hook(note(n)) for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))]
+    try:
+        model.eval()
+        run_batches(model, batches, n_inp, 1)
     finally:
         for h in hooks: h.remove()
-        for m,t in mode.items(): m.training = t
+        for m,t in modes.items(): m.training = t
     return list(dict.fromkeys(order))
 
 # %% ../nbs/31_learner.ipynb #69ee0213
@@ -53,7 +58,8 @@ def quantize(self:Learner,
         calibrate(self.model, dl, n_inp, n_batches)
     self.add_cbs([c() for c in (NoStepDecay, StepWatch) if c not in L(self.cbs).map(type)])
     self.opt = None
-    self.create_opt(); self.unfreeze()
+    self.create_opt()
+    self.unfreeze()
     return self
 
 # %% ../nbs/31_learner.ipynb #fbc3af61
@@ -73,32 +79,101 @@ def fit_two_stage(self:Learner,
     start_epoch:int=0,       # Epoch to go on from
 ):
     "Quantization-aware training in two stages under one cosine schedule (Han et al. 2021)"
-    whole('n_epoch', n_epoch, 1); number('pct_start', pct_start, 0, 1); number('step_lr', step_lr)
+    whole('n_epoch', n_epoch, 1)
+    number('pct_start', pct_start, 0, 1)
+    number('step_lr', step_lr)
     warmup_epochs = n_epoch//3 if warmup_epochs is None else whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
-    if not quant_layers(self.model) and reg is not None: raise InputError('fit_two_stage: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
-    if self.opt is None: self.create_opt()
-    self.opt.set_hyper('lr', self.lr if lr is None else lr)
-    lr = np.array([h['lr'] for h in self.opt.hypers])
-    sched = combined_cos(pct_start, lr/25, lr, lr*0) if pct_start else SchedCos(lr, lr*0)
-    own = [TwoStageQAT(reg, warmup_epochs, stage2), ParamScheduler({'lr': sched}), RecordOnDevice()] + ([BNReestimate(bn_batches)] if bn_batches else []) + ([EvalEvery(eval_every)] if eval_every != 1 else []) + ([StepRate(step_lr)] if step_lr != 1 else [])
-    self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
+    if reg is not None and not quant_layers(self.model):
+        raise InputError('fit_two_stage: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+    own = [TwoStageQAT(reg, warmup_epochs, stage2), _schedule(self, lr, pct_start), RecordOnDevice()]
+    if reg is not None: own.append(RegColumn())
+    if bn_batches: own.append(BNReestimate(bn_batches))
+    if eval_every != 1: own.append(EvalEvery(eval_every))
+    if step_lr != 1: own.append(StepRate(step_lr))
+    try: self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
+    finally: vars(self.recorder)['smooth_loss'] = AvgSmoothLoss(self.recorder.smooth_loss.beta) # after an interrupt, too
+
+def _schedule(learn, lr, pct_start):
+    "The cosine, for each of the optimizer's groups"
+    if learn.opt is None: learn.create_opt()
+    learn.opt.set_hyper('lr', learn.lr if lr is None else lr)
+    lr = np.array([h['lr'] for h in learn.opt.hypers])
+    return ParamScheduler({'lr': combined_cos(pct_start, lr/25, lr, lr*0) if pct_start else SchedCos(lr, lr*0)})
 
 # %% ../nbs/31_learner.ipynb #1ee3b0e5
 @patch
-def bin_report(self:Learner): 
+def bin_report(self:Learner):
     "Per layer: bits, steps, MSE-QE, bin loss, clipped share, empty bins (a DataFrame)"
     return metrics.bin_report(self.model)
 
 @patch
 def plot_bins(self:Learner,
-    layer:str, # A quantized layer's name; its ending is enough where that is unambiguous
-    **kwargs,  # As `figures.plot_bins`
-):
+    layer:str=None, # A quantized layer's name, or its ending where that is unambiguous; None for a low-bit layer in the middle
+    ax=None,        # Axes to draw on; None for a new figure
+    **kwargs,       # As `figures.plot_bins`
+):                  # The axes
     "The latent weights of a layer, coloured by bin, with the bins' values as red dashed lines"
     layers = quant_layers(self.model)
-    names = [layer] if layer in layers else [n for n in layers if n.endswith('.' + layer)]
-    if len(names) != 1: 
-        near = names or difflib.get_close_matches(layer, layers, n=3, cutoff=0.3)
-        raise InputError(f"layer {layer!r} is {'ambiguous' if names else 'unknown'}{': did you mean ' + ' or '.join(near) + '?' if near else ''} (learn.bin_report() lists all {len(layers)})")
-    m = layers[names[0]]
-    return figures.plot_bins(m.weight, m.weight_quantizer.step, m.weight_quantizer.Qn, m.weight_quantizer.Qp, **{'title': names[0], **kwargs})
+    if not layers: raise InputError('plot_bins: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+    low = list(low_bit_layers(self.model)) or list(layers)
+    name = low[len(low)//2] if layer is None else _find_layer(self, layer, layers)
+    if ax is None: ax = plt.subplots(figsize=(4, 2.4), layout='constrained')[1]
+    m,q = layers[name],layers[name].weight_quantizer
+    figures.plot_bins(m.weight, q.grid_step, q.Qn, q.Qp, ax=ax, **{'title': name, **kwargs})
+    return ax
+
+# %% ../nbs/31_learner.ipynb #f04b9978
+def _torchvision_names(learn):
+    "name in torchvision -> name here, for the body that `vision_learner` made"
+    try:
+        with torch.device('meta'): parts = [n for n,_ in learn.arch(weights=None).named_children()]
+    except Exception: return {}
+    return {f'{part}.':f'0.{i}.' for i,part in enumerate(parts)}
+
+def _find_layer(learn, layer, layers):
+    "The full name of a layer; raises `InputError` where there is none, or more than one"
+    if layer in layers: return layer
+    if hasattr(learn, 'arch'):
+        for theirs,ours in _torchvision_names(learn).items():
+            if layer.startswith(theirs) and ours + layer[len(theirs):] in layers: return ours + layer[len(theirs):]
+    found = [n for n in layers if n.endswith('.' + layer)]
+    if len(found) == 1: return found[0]
+    near = found or difflib.get_close_matches(layer, layers, n=3, cutoff=0.3)
+    hint = f": did you mean {' or '.join(near)}?" if near else ''
+    raise InputError(f"layer {layer!r} is {'ambiguous' if found else 'unknown'}{hint} (learn.bin_report() lists all {len(layers)})")
+
+# %% ../nbs/31_learner.ipynb #278e2f79
+def _refuse_quantized(model, strict):
+    "Before a state dict is loaded: is it a quantized network's, and this one's not?"
+    def look(module, state_dict, *args):
+        if quant_layers(module) or not any('weight_quantizer.' in k for k in state_dict): return
+        message = 'the file is of a quantized network, and this one is in floating point: call learn.quantize(w_bits, a_bits) first'
+        if strict: raise InputError(message)
+        warnings.warn(message + '; without its steps, the weights are not those of a trained network')
+    return model.register_load_state_dict_pre_hook(look)
+
+_fastai_load = Learner.load
+
+@patch
+def load(self:Learner, file, device=None, **kwargs):
+    "fastai's, but a quantized network's file is not loaded into one in floating point"
+    hook = _refuse_quantized(self.model, kwargs.get('strict', True))
+    try: return _fastai_load(self, file, device=device, **kwargs)
+    finally: hook.remove()
+
+# %% ../nbs/31_learner.ipynb #2f9a65ec
+@contextmanager
+def _quantized_leaves():
+    "Let fastai's hooks see quantized layers whole"
+    flatten = hook.flatten_model
+    def leaves(m): return [m] if isinstance(m, QuantLayer) else sum(map(leaves, m.children()), []) if list(m.children()) else [m]
+    hook.flatten_model = lambda m: leaves(m) if quant_layers(m) else flatten(m)
+    try: yield
+    finally: hook.flatten_model = flatten
+
+_fastai_summary = Learner.summary
+
+@patch
+def summary(self:Learner):
+    "fastai's, with the parameters of quantized layers"
+    with _quantized_leaves(): return _fastai_summary(self)

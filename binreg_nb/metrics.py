@@ -9,7 +9,7 @@ __all__ = ['mse_qe', 'mbl', 'bin_report', 'bin_table']
 import pandas as pd, torch
 from .core import InputError
 from .layers import low_bit_layers, quant_layers
-from .regularizers import bin_reg, kurtosis
+from .regularizers import kurtosis
 
 # %% ../nbs/21_metrics.ipynb #ced4c7f7
 def _low_bit(model, who):
@@ -23,7 +23,7 @@ def _error(m):
 
 def _bin_loss(m):
     q = m.weight_quantizer
-    return bin_reg(m.weight.detach(), q.step.detach(), q.Qn, q.Qp).item()
+    return torch.ops.binreg.bin_reg(m.weight.detach(), q.step.detach(), q.codes, 2**q.n_bits, q.axis, False)[0].item()
 
 # %% ../nbs/21_metrics.ipynb #1a2714aa
 @torch.no_grad()
@@ -43,25 +43,42 @@ def mbl(
     return sum(ls)/len(ls)
 
 # %% ../nbs/21_metrics.ipynb #594defab
+def _numbers(m):
+    "What `bin_report` says about one layer"
+    q,a,w = m.weight_quantizer,m.act_quantizer,m.weight.detach()
+    step,loss = q.grid_step.mean().item(),_bin_loss(m)
+    shape = [1]*w.dim()
+    if q.axis is not None: shape[q.axis] = -1
+    v = w.float()/q.grid_step.float().reshape(shape)
+    beyond = (v < q.Qn - .5) | (v > q.Qp + .5)
+    counts = torch.bincount(q.to_codes(w).flatten().long() - q.Qn, minlength=2**q.n_bits)
+    held = int((counts > 0).sum())
+    return dict(
+        shape='x'.join(map(str, w.shape)), low_bit=m.low_bit, w_bits=q.n_bits, a_bits=a.n_bits,
+        step=step, a_step=a.grid_step.mean().item(), a_signed=a.Qn < 0, mse_qe=_error(m), bin_loss=loss,
+        clipped=beyond.float().mean().item(), empty_bins=2**q.n_bits - held,
+        kurtosis=kurtosis(w).item(), spread=(loss/held)**.5/step)
+
 @torch.no_grad()
 def bin_report(
     model, # A quantized model
 )->pd.DataFrame: # One row per quantized layer, in order
     "Per layer: bits, steps, quantization error, bin loss, share of clipped weights, number of empty bins, spread, kurtosis"
-    rows = []
-    for n,m in quant_layers(model).items():
-        q,w = m.weight_quantizer,m.weight.detach()
-        codes = q.to_codes(w).flatten().long() - q.Qn
-        v = w.float() / q.step.float().reshape([-1] + [1]*(w.dim()-1) if q.axis is not None else [])
-        rows.append(dict(layer=n, shape='x'.join(map(str, w.shape)), low_bit=m.low_bit, w_bits=q.n_bits, a_bits=m.act_quantizer.n_bits,
-            step=q.step.mean().item(), a_step=m.act_quantizer.step.mean().item(), a_signed=m.act_quantizer.Qn < 0,
-            mse_qe=_error(m), bin_loss=_bin_loss(m), clipped=((v < q.Qn-.5) | (v > q.Qp+.5)).float().mean().item(),
-            empty_bins=int((torch.bincount(codes, minlength=q.Qp-q.Qn+1) == 0).sum()), kurtosis=kurtosis(w).item()))
-        rows[-1]['spread'] = (rows[-1]['bin_loss']/(q.Qp-q.Qn+1 - rows[-1]['empty_bins']))**.5 / rows[-1]['step']
+    rows = [dict(layer=n, **_numbers(m)) for n,m in quant_layers(model).items()]
     if not rows: raise InputError('bin_report: the model has no quantized layer; call quantize_model first')
     return pd.DataFrame(rows)
 
 # %% ../nbs/21_metrics.ipynb #fff00681
+def _bins(name, m):
+    "What `bin_table` says about one layer"
+    q,w = m.weight_quantizer,m.weight.detach().float()
+    codes,step = q.to_codes(w),q.grid_step.mean().item()
+    for c in range(q.Qn, q.Qp+1):
+        wc = w[codes == c]
+        n = wc.numel()
+        mean,std = (wc.mean().item(), wc.std(unbiased=False).item()) if n else (float('nan'), float('nan'))
+        yield dict(layer=name, code=c, value=c*step, n=n, share=n/w.numel(), mean=mean, std=std)
+
 @torch.no_grad()
 def bin_table(
     model,          # A quantized model
@@ -70,12 +87,5 @@ def bin_table(
     "Per bin: its value, how many weights it holds, their mean and standard deviation"
     layers = quant_layers(model)
     if layer is not None and layer not in layers: raise InputError(f"unknown layer {layer!r} (available: {', '.join(layers)})")
-    rows = []
-    for n,m in (_low_bit(model, 'bin_table') if layer is None else {layer: layers[layer]}).items():
-        q,w = m.weight_quantizer,m.weight.detach().float()
-        codes,target = q.to_codes(w),q.step.mean().item()
-        for c in range(q.Qn, q.Qp+1):
-            wc = w[codes == c]
-            rows.append(dict(layer=n, code=c, value=c*target, n=wc.numel(), share=wc.numel()/w.numel(),
-                mean=wc.mean().item() if wc.numel() else float('nan'), std=wc.std(unbiased=False).item() if wc.numel() else float('nan')))
-    return pd.DataFrame(rows)
+    chosen = _low_bit(model, 'bin_table') if layer is None else {layer: layers[layer]}
+    return pd.DataFrame([row for n,m in chosen.items() for row in _bins(n, m)])

@@ -15,7 +15,7 @@ from fastcore.xml import (Article, Body, Details, Div, Figcaption, H1, H2, Head,
                           Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, ft, to_xml)
 from .core import InputError, choose
 from .figures import LABELS as METHODS, bin_figure, curves_figure, read_json, read_layers
-from .runs import NO_EFFECT
+from .runs import NO_EFFECT, RECORDS, RunConfig, any_terminal, broken, check_types, finished
 from .ledger import datasets_of, flat_table, gaps, ledger_caption, ledger_latex, ledger_markdown, ledger_table, ledgers, verdict_table, verdicts
 
 # %% ../nbs/63_report.ipynb #e245a756
@@ -23,34 +23,54 @@ NEEDED = ('network', 'dataset', 'method', 'w_bits', 'a_bits')
 
 def load_runs(
     folder,          # Folder of run folders, or a CSV file of `runs_table`
-)->pd.DataFrame:     # One row a finished run: its configuration, metrics, and path; `attrs['unfinished']` names the others
+)->pd.DataFrame:     # One row a finished run: configuration, metrics, path; `attrs`: 'unfinished' names, 'broken' name -> why
     "The finished runs of a folder; raises `InputError` where there is none"
     folder = Path(folder)
     if folder.is_file(): return _read_runs(folder)
     if not folder.is_dir(): raise InputError(f'{folder}: no such folder')
-    dirs = sorted(d for d in folder.iterdir() if (d/'config.json').is_file())
-    done = [d for d in dirs if (d/'metrics.json').is_file()]
-    if not done: raise InputError(f'{folder}: no finished run in it{_why_none(folder, dirs)}')
-    runs = pd.DataFrame([_load_run(d) for d in done])
-    runs.attrs['unfinished'] = [d.name for d in dirs if d not in done]
+    dirs = sorted(d for d in folder.iterdir() if any((d/n).is_file() for n in RECORDS))
+    found,lost = _load_dirs(dirs)
+    if not found: raise InputError(f'{folder}: no finished run in it{_why_none(folder, dirs, lost)}')
+    runs = pd.DataFrame(list(found.values()))
+    runs.attrs.update(unfinished=[d.name for d in dirs if d.name not in found], broken=lost)
     return runs
 
 # %% ../nbs/63_report.ipynb #fcdf8aee
-def _why_none(folder, dirs):
-    if dirs: return f', {len(dirs)} unfinished'
+def _load_dirs(dirs):
+    "Name -> row of the finished runs, and name -> what is wrong of the broken ones"
+    found,lost = {},{}
+    for d in dirs:
+        try:
+            if finished(d): found[d.name] = _load_run(d)
+            elif broken(d): lost[d.name] = broken(d)
+        except InputError as e: lost[d.name] = str(e)
+    return found,lost
+
+def _why_none(folder, dirs, lost):
+    if dirs: return f', {len(dirs)} unfinished' + ''.join(f'; {k}: {v}' for k,v in list(lost.items())[:3])
     if (folder/'config.json').is_file(): return f' (it is itself a run: give the folder that holds it, {folder.resolve().parent})'
     return ' (a run is a folder with a config.json and, once finished, a metrics.json)'
 
+# %% ../nbs/63_report.ipynb #14679c2b
 YOUNGER = dict(step_lr=1.) # Settings that are younger than some runs, and what those did
 
 def _load_run(d):
     "Configuration and metrics of one run"
     c,m = YOUNGER | read_json(d/'config.json'),read_json(d/'metrics.json')
     for k in NEEDED:
-        if k not in c: raise InputError(f"{d/'config.json'}: has no {k!r}")
-    choose(f"method in {d/'config.json'}", c['method'], METHODS)
-    for k in ('top1', 'top5', 'mse_qe', 'mbl'): m[k] = math.nan if m.get(k) is None else float(m[k])
-    return dict(seed=0, status='ok', seconds=math.nan, machine='', finished='', low_bit_layers=[]) | c | m | dict(config=c, path=str(d))
+        if k not in c: raise InputError(f'config.json has no {k!r}')
+    try: check_types(c)
+    except InputError as e: raise InputError(f'config.json: {e}') from None
+    choose('method in config.json', c['method'], METHODS)
+    for k in ('top1', 'top5', 'mse_qe', 'mbl', 'seconds'): m[k] = _measured(m, k)
+    return dict(seed=0, status='ok', machine='', finished='', low_bit_layers=[]) | c | m | dict(config=c, path=str(d))
+
+def _measured(m, k):
+    "A metric as a float; nan where there is none"
+    v = m.get(k)
+    if v is None: return math.nan
+    if isinstance(v, (int, float)): return float(v)
+    raise InputError(f'metrics.json: {k}={v!r}: must be a number')
 
 # %% ../nbs/63_report.ipynb #2033ca91
 NO_SETTING = {'seed', 'device', 'workers', 'num_workers', 'compile', 'name', 'out', 'path', 'data_path', 'runs', 'folder', 'start'} | set(NEEDED)
@@ -152,7 +172,7 @@ def _read_runs(file):
     sets = [k for k in t if k not in (*RESULTS, 'run')]; plain = lambda v: v.item() if hasattr(v, 'item') else v
     out = pd.DataFrame([{k: plain(v) for k,v in r.items() if k in RESULTS} | (c := YOUNGER | {k: plain(r[k]) for k in sets if pd.notna(r[k])}) | dict(config=c, path=r['run'], low_bit_layers=[]) for r in t.to_dict('records')])
     for k,v in dict(machine='', finished='', reason='').items(): out[k] = out[k].fillna(v) if k in out else v
-    out.attrs['unfinished'] = []
+    out.attrs.update(unfinished=[], broken={})
     return out
 
 # %% ../nbs/63_report.ipynb #506001df
@@ -195,10 +215,20 @@ def _caveats(runs):
         what = _list(([f'{_list(small)} in place of ImageNet'] if small else []) + ([f'at most {E[-1]:g} of the paper\'s 90 epochs'] if short else []))
         out.append(f'This is a demonstration of the methods at a smaller scale ({what}): compare its rows with each other, not with published accuracies.')
     if len(f := _column(runs, 'first_last_bits')) == 1: out.append(f'In the quantized networks the first and the last layer have {f[0]:g} bits; W/A are the bits of weights and activations in all layers between.')
-    bad = int((runs.status != 'ok').sum()); un = runs.attrs.get('unfinished', [])
+    bad = int((runs.status != 'ok').sum())
+    un = _unfinished(runs)
     if bad: out.append(f"{_plural(bad, 'run')} diverged; the table says which, and its means leave {'it' if bad == 1 else 'them'} out.")
-    if un: out.append(f"{_plural(len(un), 'run')} in the folder {'has' if len(un) == 1 else 'have'} not finished and {'is' if len(un) == 1 else 'are'} left out: {_list(un[:8] + (['others'] if len(un) > 8 else []))}.")
+    if un:
+        has,are = ('has', 'is') if len(un) == 1 else ('have', 'are')
+        out.append(f"{_plural(len(un), 'run')} in the folder {has} not finished and {are} left out: {_short(un)}.")
     return out
+
+def _unfinished(runs):
+    "The unfinished runs of the folder, those with a broken record first, with what is wrong"
+    names,why = runs.attrs.get('unfinished', []),runs.attrs.get('broken', {})
+    return [f'{k} ({why[k]})' for k in names if k in why] + [k for k in names if k not in why]
+
+def _short(names): return _list(names[:8] + (['others'] if len(names) > 8 else []))
 
 # %% ../nbs/63_report.ipynb #f06e8db6
 def best_cells(
@@ -349,7 +379,6 @@ def _paper_parts(runs, choice):
     try: return [_ledger_html(o) for o in ledgers(runs, **choice)]
     except InputError as e: return [P(f'No ledger: {e}', cls='note')]
 
-
 # %% ../nbs/63_report.ipynb #7eb24516
 def _claim_rows(v):
     "One claim: a row, and its test and numbers folded below"
@@ -375,7 +404,6 @@ def gap_text(
     one = lambda r: f'{r.network} at {r.bits} bits ({r.gap:.1f} points)' if r.n else f'{r.network} at {r.bits} bits (not measured)'
     real,rest = [one(r) for r in g[g.real].itertuples()],[one(r) for r in g[~g.real].itertuples()]
     return ("LSQ's gap to full precision is real for " + _list(real) if real else "LSQ has no gap to full precision that these seeds can show") + (f'. It is not for {_list(rest)}; no accuracy claim is judged there.' if rest else '.')
-
 
 # %% ../nbs/63_report.ipynb #9b49f81d
 def report_html(
@@ -419,15 +447,19 @@ def html_report(
     out = Path(out) if out is not None else Path(folder).with_suffix('.html') if Path(folder).is_file() else Path(folder)/'report.html'
     if out.is_dir(): raise InputError(f'{out}: is a folder; name a file, such as {out/"report.html"}')
     if not out.parent.is_dir(): raise InputError(f'{out}: its folder does not exist')
-    try: 
-        with open(out, 'a'): pass
-        out.write_text(report_html(runs, **choice), encoding='utf-8')
+    try:
+        with open(out, 'ab'): pass
+        _write_utf8(out, report_html(runs, **choice))
     except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror})') from None
     return out
 
+def _write_utf8(file, text):
+    "Write text; a folder's name whose bytes Python kept apart, for lack of a locale, becomes itself again"
+    Path(file).write_text(text, encoding='utf-8', errors='surrogateescape')
+
 # %% ../nbs/63_report.ipynb #354a7a6b
 def _write(file, text):
-    try: Path(file).write_text(text, encoding='utf-8')
+    try: _write_utf8(file, text)
     except OSError as e: raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
 
 def _tables(a):
@@ -467,7 +499,6 @@ def _claims_text(runs, choice):
         yield f"{Path(d).name}: {gap_text(gaps(runs, d, choice['epochs']))}"
         for v in verdicts(runs, **choice | dict(dataset=d)): yield f'\n{v.claim.id} {v.verdict.upper()}: {v.claim.text} ({v.claim.where})\n   {v.reason}\n   Test: {v.test}'
 
-
 # %% ../nbs/63_report.ipynb #70084803
 def _say(args):
     "What the command prints, line by line; writes the page and the files"
@@ -478,13 +509,14 @@ def _say(args):
     page = html_report(args.folder, args.out, **choice); _export(leds, runs, args)
     yield '\n\n'.join(f'{text_table(flat_table(o))}\n\n{ledger_caption(o)}' for o in leds) if leds else text_table(summary_table(runs))
     if claims: yield '\n' + '\n'.join(claims)
-    if un := runs.attrs['unfinished']: yield f"\n{_plural(len(un), 'run')} not finished: {_list(un[:8] + (['others'] if len(un) > 8 else []))}"
+    if un := _unfinished(runs): yield f"\n{_plural(len(un), 'run')} not finished: {_short(un)}"
     yield f'\n{page}'
 
 def main(
     argv=None, # Arguments; None for the command line's
 )->int:        # Exit status: 0, or 2 where what was asked for is impossible
     "The command `binreg-report`"
+    any_terminal()
     args = _parser().parse_args(argv)
     try: lines = list(_say(args))
     except InputError as e:

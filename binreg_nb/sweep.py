@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from .core import InputError, choose, whole
-from .runs import Parser, RunConfig, add_options, build, claim, execute, finished, guarded
+from .runs import Parser, RunConfig, add_options, broken, build, claim, execute, finished, guarded, tell_broken
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
 SWEEPS = {}
@@ -167,14 +167,24 @@ def plan(self:Sweep,
     measure=False, # Measure a few steps of what no finished run tells about?
 )->str:
     "The runs, which are done, and the time and disk that the others will take"
-    rate,secs,disk,guessed,unknown = [(c, finished(o)['seconds']/max(c.epochs, 1), _size(o)) for c,o in self.done()],0.,0.,0,0
+    rate,secs,disk,guessed,unknown = _rates(self.done()),0.,0.,0,0
     for c,o in self.left():
         like = [r for r in rate if _same_work(r[0], c)]
         if not like and measure and c.epochs: like = [(c, *measure_epoch(c.resolve()))]; rate += like; self.measured.append(c)
         guessed += any(_same_work(c, m) for m in self.measured); unknown += not like
         if like: secs += c.epochs*sum(r[1] for r in like)/len(like); disk += sum(r[2] for r in like)/len(like)
-    lines = [f"{'done' if finished(o) else 'left'}  {o.name}" for _,o in self.jobs]
+    lines = [_state(o) for _,o in self.jobs]
     return '\n'.join(lines + [f'{len(self.jobs)} runs, {len(self.left())} left: ' + _cost(secs, disk, n_jobs, len(self.left()), guessed, unknown)])
+
+def _rates(jobs):
+    "(configuration, seconds an epoch, bytes) of finished runs that tell their time"
+    taken = [(c, o, finished(o).get('seconds')) for c,o in jobs]
+    return [(c, s/max(c.epochs, 1), _size(o)) for c,o,s in taken if s is not None]
+
+def _state(o):
+    "A run's line of the plan"
+    if finished(o): return f'done  {o.name}'
+    return f'left  {o.name}' + (f' (unfinished: {broken(o)})' if broken(o) else '')
 
 def _cost(secs, disk, n_jobs, n, guessed, unknown):
     if not n: return 'nothing to do'
@@ -221,6 +231,7 @@ def main(argv=None):
     if dry: return print(s.plan(jobs, measure=True))
     n = len(s.left())
     print(f"{len(s.jobs)} runs in {s.folder}: {f'{n} to do' if n else 'all done'}", flush=True)
+    tell_broken(s.left())
     failed = s.run(jobs, quiet, notebook)
     for o,why in failed.items(): print(f'binreg-sweep: {Path(o).name}: {why}', file=sys.stderr)
     if not s.done(): return 1

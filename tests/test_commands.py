@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np, pytest
 
 SHORT = ['--epochs', '2', '--subset', '200', '--no-compile']
+ASCII = dict(LC_ALL='C', LANG='C', PYTHONIOENCODING='', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0') # a machine without a locale
 
 
 def one_line(p, *parts):
@@ -33,7 +34,7 @@ def test_out_that_cannot_be_a_folder(cmd, tmp_path):
     (tmp_path/'file').write_text('keep me')
     one_line(cmd('binreg-run', '--out', 'file', cwd=tmp_path), 'is a file')
     one_line(cmd('binreg-run', '--out', 'file/sub', cwd=tmp_path), 'cannot be written')
-    assert (tmp_path/'file').read_text() == 'keep me'
+    assert (tmp_path/'file').read_text(encoding='utf-8') == 'keep me'
 
 
 def test_image_folders_that_cannot_be_used(cmd, tmp_path, images):
@@ -59,11 +60,11 @@ def done(tmp_path_factory):
 
 
 def test_run_leaves_what_it_promises(done):
-    d, p = done; out = d/'runs/mine'; m = json.loads((out/'metrics.json').read_text())
+    d, p = done; out = d/'runs/mine'; m = json.loads((out/'metrics.json').read_text(encoding='utf-8'))
     assert {'config.json', 'run.ipynb', 'history.csv', 'layers.csv', 'model.safetensors', 'metrics.json'} <= {f.name for f in out.iterdir()}
     assert m['status'] == 'ok' and 0 < m['top1'] <= m['top5'] <= 100 and m['mse_qe'] > 0 and m['mbl'] > m['mse_qe'] and m['epochs_done'] == 2
     assert 'top1' in p.stdout and 'run.ipynb' in p.stdout and p.stderr.count('\n') < 40, 'progress is a line, not a flood'
-    nb = json.loads((out/'run.ipynb').read_text()); assert any('injected-parameters' in c['metadata'].get('tags', []) for c in nb['cells'])
+    nb = json.loads((out/'run.ipynb').read_text(encoding='utf-8')); assert any('injected-parameters' in c['metadata'].get('tags', []) for c in nb['cells'])
     assert sum('image/png' in o.get('data', {}) for c in nb['cells'] for o in c.get('outputs', [])) >= 2, 'curves and bins are in the notebook'
     assert not (out/'.run.ipynb').exists()
 
@@ -75,12 +76,75 @@ def test_second_time_answers_at_once_and_another_configuration_is_refused(done, 
     assert (d/'runs/mine/metrics.json').read_bytes() == before
 
 
+@pytest.mark.parametrize('env', [{}, ASCII], ids=['utf8', 'ascii'])
+def test_a_folder_has_the_very_name_it_was_given(cmd, tmp_path, env):
+    name = '{a}{ ä–λ}'
+    args = ['binreg-run', '--method', 'fp', '--epochs', '1', '--subset', '100', '--quiet']
+    p = cmd(*args, '--out', f'runs/{name}', cwd=tmp_path, OMP_NUM_THREADS='1', **env)
+    assert p.returncode == 0 and 'Traceback' not in p.stderr, p.stderr
+    assert [f.name for f in (tmp_path/'runs').iterdir()] == [name]
+    out = tmp_path/'runs'/name
+    assert {'config.json', 'run.ipynb', 'metrics.json'} <= {f.name for f in out.iterdir()}
+    p = cmd('binreg-report', 'runs', '--runs', 'sheet.csv', cwd=tmp_path, **env)
+    assert p.returncode == 0 and p.stderr == '' and 'Full precision' in p.stdout, p.stderr
+    assert name in (tmp_path/'runs/report.html').read_text(encoding='utf-8')
+    assert name in (tmp_path/'sheet.csv').read_text(encoding='utf-8')
+
+
+def test_a_dataset_is_the_same_run_in_every_locale(cmd, tmp_path, images):
+    (tmp_path/'äpfel').symlink_to(images)
+    args = ['binreg-run', '--dataset', './äpfel', '--method', 'lsq', *SHORT, '--epochs', '1', '--subset', '0', '--batch-size', '8', '--workers', '0', '--quiet', '--no-notebook']
+    p = cmd(*args, cwd=tmp_path, OMP_NUM_THREADS='1', **ASCII)
+    assert p.returncode == 0, p.stderr
+    names = {f.name for f in (tmp_path/'runs').iterdir()}
+    assert len(names) == 2 and all(n.startswith('äpfel-resnet18-') for n in names)
+    p = cmd(*args, cwd=tmp_path)
+    assert p.returncode == 0 and {f.name for f in (tmp_path/'runs').iterdir()} == names, p.stderr
+
+
+BROKEN = [('metrics.json', '{"status": "ok", "to', 'metrics.json is torn'), ('metrics.json', '', 'metrics.json is empty'),
+          ('config.json', None, 'config.json is missing')] # the other kinds are in 50_runs and 63_report
+
+
+def hurt(run, name, text):
+    "Break a record of a run"
+    (run/name).unlink()
+    if text is not None: (run/name).write_text(text, encoding='utf-8')
+
+
+@pytest.mark.parametrize('name,text,why', BROKEN)
+def test_a_broken_record_is_named_and_the_other_runs_are_shown(done, cmd, tmp_path, name, text, why):
+    import shutil
+    runs = shutil.copytree(done[0]/'runs', tmp_path/'runs')
+    start, = (d for d in runs.iterdir() if '-fp-' in d.name)
+    hurt(start, name, text)
+    p = cmd('binreg-report', 'runs', cwd=tmp_path)
+    assert p.returncode == 0 and p.stderr == '' and 'LSQ + BR' in p.stdout and 'Full precision' not in p.stdout, p.stderr
+    assert [start.name in o and why in o for o in p.stdout.splitlines()].count(True) == 1, p.stdout
+    one_line(cmd('binreg-run', '--start', start, '--out', 'other', *SHORT, cwd=tmp_path), 'holds no finished run', why)
+    hurt(runs/'mine', name, text)
+    one_line(cmd('binreg-report', 'runs', cwd=tmp_path), 'no finished run', '2 unfinished', f'mine: {why}')
+
+
+def test_a_run_with_a_broken_record_is_done_again(done, cmd, tmp_path):
+    import shutil
+    runs = shutil.copytree(done[0]/'runs', tmp_path/'runs')
+    was = json.loads((runs/'mine/metrics.json').read_text(encoding='utf-8'))
+    start, = (d for d in runs.iterdir() if '-fp-' in d.name)
+    for d,(name,text,_) in ((start, BROKEN[2]), (runs/'mine', BROKEN[0])): hurt(d, name, text)
+    p = cmd('binreg-run', '--out', 'runs/mine', *SHORT, '--no-notebook', '--quiet', cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert p.returncode == 0 and 'Traceback' not in p.stderr, p.stderr
+    for d,(_,_,why) in ((start, BROKEN[2]), (runs/'mine', BROKEN[0])): assert f'{d}: {why}' in p.stdout, p.stdout
+    now = json.loads((runs/'mine/metrics.json').read_text(encoding='utf-8'))
+    assert all(now[k] == was[k] for k in ('top1', 'mse_qe', 'mbl'))
+
+
 def test_papermill_on_the_template_gives_the_same_numbers(done, cmd):
     d, _ = done
     from binreg_nb.runs import template
     p = cmd('papermill', template(), d/'pm.ipynb', '-p', 'out', d/'runs/pm', '-p', 'epochs', 2, '-p', 'subset', 200, '-p', 'compile', 'False', '-k', 'python3', cwd=d)
     assert p.returncode == 0, p.stderr[-2000:]
-    a, b = (json.loads((d/'runs'/n/'metrics.json').read_text()) for n in ('mine', 'pm'))
+    a, b = (json.loads((d/'runs'/n/'metrics.json').read_text(encoding='utf-8')) for n in ('mine', 'pm'))
     assert all(a[k] == b[k] for k in ('top1', 'top5', 'mse_qe', 'mbl')), 'the same configuration gives the same bits'
 
 
@@ -88,18 +152,46 @@ def test_papermill_on_the_template_gives_the_same_numbers(done, cmd):
 def test_papermill_refuses_what_it_would_only_warn_of(cmd, tmp_path, param, msg):
     from binreg_nb.runs import template
     p = cmd('papermill', template(), tmp_path/'o.ipynb', '-p', *param, '-k', 'python3', cwd=tmp_path)
-    assert p.returncode != 0 and msg in p.stderr + (tmp_path/'o.ipynb').read_text() and not (tmp_path/'runs').exists()
+    assert p.returncode != 0 and msg in p.stderr + (tmp_path/'o.ipynb').read_text(encoding='utf-8') and not (tmp_path/'runs').exists()
 
 
 def test_sweep_and_report(cmd, tmp_path):
-    args = ['binreg-sweep', 'demo', '--out', 'runs/demo', *SHORT, '--epochs', '1']
+    folder = 'runs/{demo} {'
+    args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1']
     p = cmd(*args, '--dry-run', cwd=tmp_path); assert '7 runs, 7 left' in p.stdout and not (tmp_path/'runs').exists()
     p = cmd(*args, '-j', '2', cwd=tmp_path, timeout=500, OMP_NUM_THREADS='1'); assert p.returncode == 0, p.stderr
     for s in ('Method', 'W/A', 'Acc@1', 'Acc@5', 'MSE-QE', 'MBL', 'Full precision', 'LSQ + KURE', 'LSQ + BR', 'report.html'): assert s in p.stdout, p.stdout
-    page = (tmp_path/'runs/demo/report.html').read_text(); assert '<table' in page and 'data:image/' in page and 'src="http' not in page
+    assert [f.name for f in (tmp_path/'runs').iterdir()] == [folder.removeprefix('runs/')]
+    page = (tmp_path/folder/'report.html').read_text(encoding='utf-8'); assert '<table' in page and 'data:image/' in page and 'src="http' not in page
     t = time.time(); p = cmd(*args, cwd=tmp_path); assert 'all done' in p.stdout and time.time() - t < 60
-    p = cmd('binreg-report', 'runs/demo', cwd=tmp_path); assert p.returncode == 0 and 'LSQ + BR' in p.stdout
+    p = cmd('binreg-report', folder, cwd=tmp_path); assert p.returncode == 0 and 'LSQ + BR' in p.stdout and '–' in p.stdout
     one_line(cmd('binreg-report', 'nowhere', cwd=tmp_path), 'nowhere')
+    for args in (args, ['binreg-report', folder]):
+        p = cmd(*args, cwd=tmp_path, **ASCII)
+        assert p.returncode == 0 and p.stderr == '' and 'LSQ + BR' in p.stdout and '?' in p.stdout, p.stderr
+    again_after_a_torn_record(cmd, tmp_path, folder)
+
+
+def again_after_a_torn_record(cmd, tmp_path, folder):
+    run, = (d for d in (tmp_path/folder).iterdir() if '-lsq-w4a4-' in d.name)
+    hurt(run, 'metrics.json', '{"status": "ok", "to')
+    args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1']
+    p = cmd(*args, '--dry-run', cwd=tmp_path)
+    assert '7 runs, 1 left' in p.stdout and f'left  {run.name} (unfinished: metrics.json is torn' in p.stdout, p.stdout + p.stderr
+    p = cmd(*args, '--no-notebook', '--quiet', cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert p.returncode == 0 and f'{run.name}: metrics.json is torn' in p.stdout and '1 to do' in p.stdout, p.stderr
+    assert 'all done' in cmd(*args, cwd=tmp_path).stdout
+
+
+def test_every_sign_of_a_ledger_is_printed_where_there_is_only_ascii(cmd, tmp_path):
+    from binreg_nb.figures import demo_run
+    for m in ('lsq', 'kure', 'br'):
+        for seed in range(3): demo_run(tmp_path, m, 2, seed=seed)
+    args = ['binreg-report', tmp_path, '--table', '4', '--claims']
+    full, bare = cmd(*args, cwd=tmp_path, PYTHONUTF8='1'), cmd(*args, cwd=tmp_path, **ASCII)
+    assert (full.returncode, bare.returncode, bare.stderr) == (0, 0, ''), bare.stderr
+    assert any(ord(c) > 127 for c in full.stdout) and bare.stdout == full.stdout.encode('ascii', 'replace').decode()
+    one_line(cmd('binreg-report', 'λ–', cwd=tmp_path, **ASCII), 'no such folder')
 
 
 def test_help_names_every_option_with_its_default(cmd, tmp_path):

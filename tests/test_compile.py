@@ -3,7 +3,8 @@ import os, subprocess, sys
 
 CODE = '''
 import torch, warnings
-from binreg_nb.quantizers import LSQQuantizer, set_compile
+from binreg_nb.fused import set_compile
+from binreg_nb.quantizers import LSQQuantizer
 torch.manual_seed(0); w = torch.randn(200, 100, requires_grad=True); q = LSQQuantizer(2).init_from(w)
 set_compile(False); ref = q(w)
 with warnings.catch_warnings(record=True) as seen:

@@ -2,21 +2,26 @@
 import pytest
 
 
-def test_seven_lines(images):
+def test_the_ten_lines_as_the_readme_prints_them(images, root, tmp_path):
+    import re, warnings
     import matplotlib; matplotlib.use('Agg')
-    from fastai.vision.all import ImageDataLoaders, Resize, accuracy, vision_learner
-    from torchvision.models import resnet18
-    from binreg_nb.all import BinReg, quant_layers
+    from fastai.vision.all import ImageDataLoaders, Resize
+    code = (root/'README.md').read_text().split('## Ten lines')[1].split('```python')[1].split('```')[0]
+    code = re.sub(r'metrics=accuracy', 'metrics=accuracy, pretrained=False', code).replace('fit_one_cycle(5)', 'fit_one_cycle(1)').replace('90, warmup_epochs=30', '3, warmup_epochs=1')
     dls = ImageDataLoaders.from_folder(images, train='train', valid='valid', item_tfms=Resize(32), bs=16, num_workers=0, device='cpu')
-    learn = vision_learner(dls, resnet18, metrics=accuracy, pretrained=False)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(1)
-        learn.quantize(w_bits=2, a_bits=2)
-        learn.fit_two_stage(2, warmup_epochs=1, reg=BinReg(lam=1.))
+    names = dict(dls=dls)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        exec(code, names)
+    learn, plt = names['learn'], names['plt']
+    plt.savefig(tmp_path/'bins.png')
+    assert plt.imread(tmp_path/'bins.png')[..., :3].std() > .05, 'the figure is the current one'
+    noise = [str(w.message) for w in seen if not issubclass(w.category, (FutureWarning, DeprecationWarning))]
+    assert noise == [], noise
     report = learn.bin_report()
-    assert len(report) == len(quant_layers(learn.model)) == 22 and {'layer', 'w_bits', 'step', 'mse_qe', 'bin_loss'} <= set(report)
+    assert len(report) == len(names['quant_layers'](learn.model)) == 22 and {'layer', 'w_bits', 'step', 'mse_qe', 'bin_loss'} <= set(report)
     assert list(report.w_bits[:2]) == [8, 2] and report.w_bits.iloc[-1] == 8 and (report.step > 0).all()
-    fig = learn.plot_bins(report.layer[3]); assert fig.axes
+    assert learn.plot_bins(report.layer[3]).get_title() == report.layer[3]
     p, _ = learn.get_preds(); assert p.isfinite().all()
 
 
