@@ -73,6 +73,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'binreg_nb.callbacks.StepWatch.begin': ('callbacks.html#stepwatch.begin', 'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.StepWatch.culprit': ( 'callbacks.html#stepwatch.culprit',
                                                                                 'binreg_nb/callbacks.py'),
+                                     'binreg_nb.callbacks.StepWatch.is_lost': ( 'callbacks.html#stepwatch.is_lost',
+                                                                                'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.StepWatch.look': ('callbacks.html#stepwatch.look', 'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.StepWatch.look_up': ( 'callbacks.html#stepwatch.look_up',
                                                                                 'binreg_nb/callbacks.py'),

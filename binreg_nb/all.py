@@ -7,6 +7,8 @@ __all__ = []
 
 # %% ../nbs/80_all.ipynb #36c4d410
 from .core import *
+from .fused import set_compile
+from .depthwise import fast_depthwise
 from .quantizers import *
 from .layers import *
 from .regularizers import *

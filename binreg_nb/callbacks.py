@@ -273,7 +273,7 @@ class StepWatch(Callback):
     def __init__(self,
         every:int=20,       # Look after so many batches (and at the end of each epoch)
         collapse:float=.01, # A step below this fraction of its start has collapsed
-        runaway:float=1000., # A step above this multiple of its start has run away
+        runaway:float=1000., # A weight step above this multiple of its start has run away, if all weights round to zero
     ):
         self.every,self.collapse,self.collapsed = whole('every', every, 1),collapse,[]
         self.runaway = number('runaway', runaway, 1)
@@ -291,7 +291,7 @@ class StepWatch(Callback):
         self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(self.model).items() for k in ('weight_quantizer', 'act_quantizer')}
         self.start = {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
         self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
-        self.high = {n:self.runaway*s for n,s in self.start.items()}
+        self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
 
     def after_fit(self): self.quantizers = {}
 
@@ -323,10 +323,20 @@ def look_up(self:StepWatch):
     if not self.high: return
     now = {n:self.quantizers[n].grid_step.detach() for n in self.high}
     if not bool((_joined(now) > _joined(self.high)).any()): return
-    n = next(n for n in now if bool((now[n] > self.high[n]).any()))
+    lost = [n for n in now if bool((now[n] > self.high[n]).any()) and self.is_lost(n)]
+    if not lost: return
+    n = lost[0]
     raise TrainingDiverged(
         f'{n}: the step ran away from {self.start[n].mean().item():.3g} to {now[n].max().item():.3g} in epoch {self.epoch}, '
         f'batch {self.iter}. Lower the learning rate, or give the steps a lower one (step_lr)')
+
+@patch
+@torch.no_grad()
+def is_lost(self:StepWatch, name):
+    "Does nothing come through this quantizer any more? Of weights that can be seen; activations have grown by a power more"
+    if not name.endswith('weight_quantizer'): return True
+    weight = self.model.get_submodule(name.removesuffix('weight_quantizer').rstrip('.')).weight
+    return not bool(self.quantizers[name].to_codes(weight).any())
 
 @patch
 @torch.no_grad()
