@@ -158,9 +158,12 @@ class Regularizer:
     )->Tensor: # Scalar
         layers = low_bit_layers(model)
         if not layers: raise InputError(f'{type(self).__name__}: the model has no low-bit layer; call quantize_model first')
-        terms = [lam*self._layer_loss(layers[n], n) for n,lam in self.lam_of(layers).items()]
-        total = torch.stack(terms).sum()
-        return total/len(layers) if self.reduce == 'mean' else total
+        lams,own = self.lam_of(layers),isinstance(self.lam, Mapping)
+        losses = self._losses({n:layers[n] for n in lams})
+        if own: losses = [lam*l for lam,l in zip(lams.values(), losses)]
+        total = torch.stack(losses).sum()
+        if self.reduce == 'mean': total = total/len(layers)
+        return total if own else self.lam*total
 
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k,v in vars(self).items())})"
 
@@ -179,10 +182,10 @@ def lam_of(self:Regularizer,
     return {n:v for n,v in first.items() if v is not None}
 
 @patch
-def _layer_loss(self:Regularizer, layer, name):
-    "A `layer_loss` of one argument is welcome, too"
+def _losses(self:Regularizer, layers):
+    "The layers' losses; a `layer_loss` of one argument is welcome, too"
     takes_name = len(signature(self.layer_loss).parameters) > 1
-    return self.layer_loss(layer, name) if takes_name else self.layer_loss(layer)
+    return [self.layer_loss(l, n) if takes_name else self.layer_loss(l) for n,l in layers.items()]
 
 # %% ../nbs/20_regularizers.ipynb #c05a203e
 class BinReg(Regularizer):
