@@ -253,7 +253,7 @@ def demo_run(
              seed=seed, first_last_bits=8, device='cpu', precision='float32') | config
     extra = [''.join(o for o in f'{k}{v}' if o.isalnum()) for k,v in config.items() if k not in ('network', 'lam')]
     d = Path(folder)/'-'.join(map(str, ('demo', c['network'], method, f'w{w_bits}', f's{seed}', f"lam{c['lam']}", *extra)))
-    d.mkdir(parents=True, exist_ok=True); (d/'config.json').write_text(json.dumps(c))
+    d.mkdir(parents=True, exist_ok=True); (d/'config.json').write_text(json.dumps(c), encoding='utf-8')
     names = layers or DEMO_LAYERS[choose('network', c['network'], DEMO_LAYERS)]
     made = {n: demo_weights(method, w_bits if method != 'fp' else 8, 10*seed + i, (32, 16*i, 3, 3)) for i,n in enumerate(names, 1)}
     rows = _demo_model(d, {n: (w*np.float32(blow_up), *o) for n,(w,*o) in made.items()}, method)
@@ -287,7 +287,7 @@ def _demo_history(d, c, status, rows):
     mean = lambda k: float(np.mean([r[k] for r in rows])) if rows else None
     metrics = dict(top1=100*acc[-1], top5=100*(1-(1-acc[-1])/3), mse_qe=mean('mse_qe'), mbl=mean('bin_loss'), status=status, seconds=float(E),
                    machine='synthetic: no network was trained', low_bit_layers=[r['layer'] for r in rows], finished='2000-01-01T00:00:00')
-    (d/'metrics.json').write_text(json.dumps(metrics))
+    (d/'metrics.json').write_text(json.dumps(metrics), encoding='utf-8')
 
 # %% ../nbs/61_figures.ipynb #d924f43c
 def spread_layers(
@@ -492,9 +492,9 @@ def _finished_runs(folder, network):
     if not folder.is_dir(): raise InputError(f'{folder}: no such folder')
     dirs = sorted(d for d in folder.iterdir() if (d/'config.json').is_file() and (d/'metrics.json').is_file())
     for d in dirs:
-        c = read_json(d/'config.json')
+        try: c,m = read_json(d/'config.json'),read_json(d/'metrics.json')
+        except InputError: continue # torn or empty: it counts as unfinished
         if c.get('network') != network or c.get('method') not in ('lsq', 'kure', 'br') or c.get('w_bits') != c.get('a_bits'): continue
-        m = read_json(d/'metrics.json')
         yield dict(seed=0, dataset='', epochs=0) | c | dict(status=m.get('status', 'ok'), machine=m.get('machine', ''), path=d)
 
 # %% ../nbs/61_figures.ipynb #6a18745b
