@@ -285,16 +285,6 @@ class StepWatch(Callback):
     def before_train(self):
         if not self.begun: self.begin()
 
-    def begin(self):
-        "Note where the steps start"
-        self.begun,self.collapsed,self.bad,self.count = True,[],None,0
-        self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(self.model).items() for k in ('weight_quantizer', 'act_quantizer')}
-        self.start = {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
-        self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
-        self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
-
-    def after_fit(self): self.quantizers = {}
-
     def after_loss(self):
         bad = ~torch.isfinite(self.loss_grad.detach()).all()
         self.bad,self.count = bad if self.bad is None else self.bad | bad,self.count+1
@@ -302,6 +292,18 @@ class StepWatch(Callback):
 
     def after_train(self):
         if self.bad is not None: self.look()
+
+    def after_fit(self): self.quantizers = {}
+
+# %% ../nbs/30_callbacks.ipynb #ea430eff
+@patch
+def begin(self:StepWatch):
+    "Note where the steps start"
+    self.begun,self.collapsed,self.bad,self.count = True,[],None,0
+    self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(self.model).items() for k in ('weight_quantizer', 'act_quantizer')}
+    self.start = {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
+    self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
+    self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
 
 # %% ../nbs/30_callbacks.ipynb #14b6efe9
 def _joined(d): return torch.cat([t.reshape(-1) for t in d.values()])
