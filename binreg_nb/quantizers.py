@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'FLOOR', 'code_range', 'lsq_forward', 'lsq_backward', 'offset_forward', 'offset_backward',
-           'act_forward', 'act_backward', 'grid_step', 'precision', 'quantize', 'values_per_step', 'quantize_grads',
-           'lsq', 'lsq_step', 'mse_step', 'fit_offset', 'LSQQuantizer']
+           'act_forward', 'act_backward', 'grid_step', 'precision', 'quantize', 'values_per_step', 'in_use',
+           'quantize_grads', 'lsq', 'lsq_step', 'mse_step', 'fit_offset', 'LSQQuantizer']
 
 # %% ../nbs/10_quantizers.ipynb #c25eb32c
 import functools, warnings
@@ -147,6 +147,13 @@ def values_per_step(
     if axis is not None: n /= max(x.shape[axis], 1)
     return max(n, 1)
 
+def in_use(
+    offset, # The offset's parameter, or None
+    used,   # Has calibration decided for it? A tensor, or None
+):          # The offset, or None where it is not in use
+    "The offset that has to be computed with; asked only on a CPU, where asking costs nothing"
+    if offset is None or used.device.type != 'cpu' or used: return offset
+
 def quantize_grads(
     grad:Tensor,        # Gradient of x̂
     x:Tensor,           # The values that were quantized
@@ -154,11 +161,13 @@ def quantize_grads(
     axis, batched, g, act,     # `g` in place of 1/√N, or None
 )->tuple:               # Gradients of x, of the step and of the offset (None without one)
     "The backward pass"
-    params = _params(step, codes, offset, axis, precision(x, step))
-    if offset is not None: params = *params, used
+    computed = in_use(offset, used)
+    params = _params(step, codes, computed, axis, precision(x, step))
+    if computed is not None: params = *params, used
     dx,*sums = _backward_pass(act)(flat(in_order_of(grad, x, axis), axis, x), flat(x, axis), *params)
     scale = values_per_step(x, axis, batched)**-.5 if g is None else g
     dstep,*doffset = [_like_step(d.mul(scale), step) for d in sums]
+    if offset is not None and computed is None: doffset = [torch.zeros_like(offset)]
     return unflat(dx, x, axis), dstep, doffset[0] if doffset else None
 
 def _like_step(d, step):
@@ -170,7 +179,7 @@ def _like_step(d, step):
 _ARGS = 'Tensor x, Tensor step, Tensor codes, Tensor? offset, Tensor? used, int? axis, bool batched, float? g, str act'
 
 def _lsq(x, step, codes, offset, used, axis, batched, g, act):
-    return quantize(x, step, codes, offset, axis, act)
+    return quantize(x, step, codes, in_use(offset, used), axis, act)
 
 def _lsq_fake(x, step, codes, offset, used, axis, batched, g, act): return new_like(x, axis)
 
