@@ -23,14 +23,17 @@ from .quantizers import LSQQuantizer, in_use, quantize, quantize_grads
 # %% ../nbs/11_layers.ipynb #a32132c8
 class QuantLayer:
     "What the quantized layers share: a quantizer for the weights and one for the input"
-    act = '' # no activation is ever inside a layer: a container may run the two together (see below)
-    def _add_quantizers(self, w_bits, a_bits, per_channel=False, w_init='lsq', a_init='lsq', negatives='signed', low_bit=True):
+    act = '' # no activation is ever inside a layer; a container may run the two together (below)
+    def _add_quantizers(self, w_bits, a_bits, per_channel=False, w_init='lsq', a_init='lsq',
+                        negatives='signed', low_bit=True):
         axis = self._channel_axis() if per_channel else None
         channels = None if axis is None else self.weight.shape[axis]
         self.weight_quantizer = LSQQuantizer(w_bits, init=w_init, axis=axis, n_channels=channels)
-        self.act_quantizer = LSQQuantizer(a_bits, signed=None, batched=True, init=a_init, negatives=negatives)
+        self.act_quantizer = LSQQuantizer(
+            a_bits, signed=None, batched=True, init=a_init, negatives=negatives)
         self.low_bit = low_bit
-        for q in (self.weight_quantizer, self.act_quantizer): q.to(self.weight.device).train(self.training)
+        for q in (self.weight_quantizer, self.act_quantizer):
+            q.to(self.weight.device).train(self.training)
         return self
 
     def _channel_axis(self): return 0
@@ -39,17 +42,21 @@ class QuantLayer:
 @patch
 def forward(self:QuantLayer,
     x:torch.Tensor, # Input
-    act:str='',     # An activation of it that the same pass computes ('relu', 'relu6' or 'hardswish')
+    act:str='',     # An activation of it, in the same pass: 'relu', 'relu6' or 'hardswish'
 )->torch.Tensor:
     if self._one_operator(x): return self._operator(plain(x), act)
     if act: x = getattr(nn.functional, act)(x)
     return self._compute(self.act_quantizer(x), self.weight_quantizer(self.weight))
 
 # %% ../nbs/11_layers.ipynb #daabe143
-def _quantizer_args(p): return f'Tensor {p}_step, Tensor {p}_codes, Tensor? {p}_offset, Tensor? {p}_used, int? {p}_axis, bool {p}_batched'
+def _quantizer_args(p):
+    return (f'Tensor {p}_step, Tensor {p}_codes, Tensor? {p}_offset, Tensor? {p}_used, '
+            f'int? {p}_axis, bool {p}_batched')
 
-_LAYER = f"Tensor x, Tensor w, Tensor? bias, {_quantizer_args('x')}, {_quantizer_args('w')}, str act, ScalarType? dtype"
-_CONV = 'int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups'
+_LAYER = (f"Tensor x, Tensor w, Tensor? bias, {_quantizer_args('x')}, {_quantizer_args('w')}, "
+          'str act, ScalarType? dtype')
+_CONV = ('int[] stride, int[] padding, int[] dilation, bool transposed, '
+         'int[] output_padding, int groups')
 
 def _args(q): return q.step, q.codes, q.offset, q.with_offset, q.axis, q.batched
 
@@ -88,7 +95,8 @@ def _conv_grads(grad, xh, wh, need, bias, conv):
     sizes = None if bias is None else list(bias.shape)
     if need[1] and not transposed and is_tiny(xh, wh, groups):
         dw = depthwise_weight_grad(xh, grad, wh.shape[2:], stride, padding, dilation)
-        dx,_,_ = torch.ops.aten.convolution_backward(grad, xh, wh, sizes, *conv, [need[0], False, False])
+        only_x = [need[0], False, False]
+        dx,_,_ = torch.ops.aten.convolution_backward(grad, xh, wh, sizes, *conv, only_x)
         return dx, dw, grad.sum((0, 2, 3)) if need[2] else None
     return torch.ops.aten.convolution_backward(grad, xh, wh, sizes, *conv, list(need))
 
@@ -101,7 +109,7 @@ def _linear_grads(grad, xh, wh, need, bias, conv):
 
 # %% ../nbs/11_layers.ipynb #abcd46a6
 def _backward_kernel(layer_grads):
-    "The backward pass of a quantized layer: gradients of x, its step and offset, w, its step, and the bias"
+    "The backward pass of a quantized layer: gradients of x, its step, its offset, w, its step, bias"
     def kernel(grad, need, xh, wh, x, w, bias, *rest):
         xq,wq,act,dtype = rest[:6],rest[6:12],rest[12],rest[13]
         if not xh.numel(): xh = _hat(x, xq, act, dtype)
@@ -116,13 +124,17 @@ def _backward_kernel(layer_grads):
     return kernel
 
 def _backward_fake(grad, need, xh, wh, x, w, bias, *rest):
-    none,xq,wq = x.new_empty(0),rest[:6],rest[6:12]
-    of_x = (new_like(x, xq[4]), torch.empty_like(xq[0]), none if xq[2] is None else torch.empty_like(xq[2])) if need[0] else (none,)*3
-    of_w = (new_like(w, wq[4]), torch.empty_like(wq[0])) if need[1] else (none,)*2
-    return *of_x, *of_w, torch.empty_like(bias) if need[2] and bias is not None else none
+    none = x.new_empty(0)
+    x_step,_,x_offset,_,x_axis,_,w_step,_,_,_,w_axis,_ = rest[:12]
+    def like(t, wanted): return none if t is None or not wanted else torch.empty_like(t)
+    dx = new_like(x, x_axis) if need[0] else none
+    dw = new_like(w, w_axis) if need[1] else none
+    of_x = dx,like(x_step, need[0]),like(x_offset, need[0])
+    return *of_x, dw, like(w_step, need[1]), like(bias, need[2])
 
 # %% ../nbs/11_layers.ipynb #944d466c
-_TENSORS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12) # where in the arguments: x, w, bias, then step, codes, offset, used of each quantizer
+# Where in the arguments: x, w, bias; step, codes, offset, used of one quantizer and of the other
+_TENSORS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12)
 
 def _layer_setup(ctx, inputs, output):
     kept = output[1:]
@@ -159,7 +171,8 @@ _register('quant_conv', ', ' + _CONV, torch.ops.aten.convolution, _conv_grads)
 _register('quant_linear', '', nn.functional.linear, _linear_grads)
 
 # %% ../nbs/11_layers.ipynb #44476aa7
-_GLOBAL_HOOKS = ('_global_forward_hooks', '_global_forward_pre_hooks', '_global_backward_hooks', '_global_backward_pre_hooks')
+_GLOBAL_HOOKS = ('_global_forward_hooks', '_global_forward_pre_hooks',
+                 '_global_backward_hooks', '_global_backward_pre_hooks')
 
 def is_hooked(m):
     "Does anybody look at what goes in or out of this module?"
@@ -173,23 +186,34 @@ def is_traced():
 @patch
 def _one_operator(self:QuantLayer, x):
     if is_traced() or not self._usual(x): return False
+    def ours(q): return type(q) is LSQQuantizer and q._ready and q.observer is None
     qs = self.act_quantizer,self.weight_quantizer
-    return all(type(q) is LSQQuantizer and q._ready and q.observer is None and not is_hooked(q) for q in qs)
+    return all(ours(q) and not is_hooked(q) for q in qs)
+
+@patch
+def _tensors(self:QuantLayer, x, act):
+    "The arguments that every quantized layer's operator has"
+    quantizers = *_args(self.act_quantizer), *_args(self.weight_quantizer)
+    return x, self.weight, self.bias, *quantizers, act, autocast_dtype(x)
 
 def autocast_dtype(x):
     "What autocast would make of a layer's input, or None"
     kind = x.device.type
-    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind): return None
-    return torch.get_autocast_dtype(kind)
+    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(kind): return None
+    if torch.is_autocast_enabled(kind): return torch.get_autocast_dtype(kind)
 
 # %% ../nbs/11_layers.ipynb #8f96f84d
 class QuantConv(QuantLayer):
     "A convolution of any number of dimensions"
-    def _usual(self, x): return self.padding_mode == 'zeros' and not isinstance(self.padding, str) and x.dim() == self.weight.dim()
+    def _usual(self, x):
+        plain_padding = self.padding_mode == 'zeros' and not isinstance(self.padding, str)
+        return plain_padding and x.dim() == self.weight.dim()
+
     def _compute(self, xh, wh): return self._conv_forward(xh, wh, self.bias)
+
     def _operator(self, x, act):
-        args = x, self.weight, self.bias, *_args(self.act_quantizer), *_args(self.weight_quantizer), act, autocast_dtype(x)
-        return torch.ops.binreg.quant_conv(*args, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups)[0]
+        how = self.stride,self.padding,self.dilation,self.transposed,self.output_padding,self.groups
+        return torch.ops.binreg.quant_conv(*self._tensors(x, act), *how)[0]
 
 class QuantConv1d(QuantConv, nn.Conv1d): "A `Conv1d` whose weights and input are quantized"
 class QuantConv2d(QuantConv, Conv2d): "A `Conv2d` whose weights and input are quantized"
@@ -200,9 +224,7 @@ class QuantLinear(QuantLayer, nn.Linear):
     "A `Linear` whose weights and input are quantized"
     def _usual(self, x): return True
     def _compute(self, xh, wh): return nn.functional.linear(xh, wh, self.bias)
-    def _operator(self, x, act):
-        args = x, self.weight, self.bias, *_args(self.act_quantizer), *_args(self.weight_quantizer), act, autocast_dtype(x)
-        return torch.ops.binreg.quant_linear(*args)[0]
+    def _operator(self, x, act): return torch.ops.binreg.quant_linear(*self._tensors(x, act))[0]
 
 # %% ../nbs/11_layers.ipynb #faad2c51
 class QuantConvTranspose(QuantConv):
@@ -210,29 +232,37 @@ class QuantConvTranspose(QuantConv):
     def forward(self, x, output_size=None, act=''):
         if output_size is None: return super().forward(x, act)
         if act: x = getattr(nn.functional, act)(x)
-        return self._transpose(self.act_quantizer(x), self.weight_quantizer(self.weight), output_size)
+        xh,wh = self.act_quantizer(x),self.weight_quantizer(self.weight)
+        return self._transpose(xh, wh, output_size)
 
     def _compute(self, xh, wh): return self._transpose(xh, wh, None)
     def _transpose(self, xh, wh, output_size):
-        n = self.weight.dim() - 2
-        extra = self._output_padding(xh, output_size, self.stride, self.padding, self.kernel_size, n, self.dilation)
+        n,stride,padding,dilation = self.weight.dim() - 2,self.stride,self.padding,self.dilation
+        extra = self._output_padding(
+            xh, output_size, stride, padding, self.kernel_size, n, dilation)
         f = getattr(nn.functional, f'conv_transpose{n}d')
-        return f(xh, wh, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+        return f(xh, wh, self.bias, stride, padding, extra, self.groups, dilation)
 
     def _channel_axis(self):
         if self.groups == 1: return 1
         if self.weight.shape[1] == 1: return 0
-        raise InputError(f'per_channel: {type(self).__name__} with {self.groups} groups has no step per output channel; use per_channel=False, or skip it')
+        raise InputError(f'per_channel: {type(self).__name__} with {self.groups} groups has no step '
+                         'per output channel; use per_channel=False, or skip it')
 
-class QuantConvTranspose1d(QuantConvTranspose, nn.ConvTranspose1d): "A `ConvTranspose1d` whose weights and input are quantized"
-class QuantConvTranspose2d(QuantConvTranspose, nn.ConvTranspose2d): "A `ConvTranspose2d` whose weights and input are quantized"
-class QuantConvTranspose3d(QuantConvTranspose, nn.ConvTranspose3d): "A `ConvTranspose3d` whose weights and input are quantized"
+class QuantConvTranspose1d(QuantConvTranspose, nn.ConvTranspose1d):
+    "A `ConvTranspose1d` whose weights and input are quantized"
+class QuantConvTranspose2d(QuantConvTranspose, nn.ConvTranspose2d):
+    "A `ConvTranspose2d` whose weights and input are quantized"
+class QuantConvTranspose3d(QuantConvTranspose, nn.ConvTranspose3d):
+    "A `ConvTranspose3d` whose weights and input are quantized"
 
 # %% ../nbs/11_layers.ipynb #10429f47
 QUANTIZED = {
     nn.Linear: QuantLinear, Conv2d: QuantConv2d,
     nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Conv3d: QuantConv3d,
-    nn.ConvTranspose1d: QuantConvTranspose1d, nn.ConvTranspose2d: QuantConvTranspose2d, nn.ConvTranspose3d: QuantConvTranspose3d}
+    nn.ConvTranspose1d: QuantConvTranspose1d,
+    nn.ConvTranspose2d: QuantConvTranspose2d,
+    nn.ConvTranspose3d: QuantConvTranspose3d}
 
 def as_quantized(
     layer:nn.Module, # A layer of a type in `QUANTIZED`
@@ -267,7 +297,7 @@ def quant_layers(
 def low_bit_layers(
     model:nn.Module, # A quantized model
 )->dict:             # name -> quantized layer
-    "The quantized layers that are not kept at `first_last_bits`: the ones that the paper regularizes and measures"
+    "The quantized layers that the paper regularizes and measures: not the first and the last"
     return {n:m for n,m in quant_layers(model).items() if m.low_bit}
 
 # %% ../nbs/11_layers.ipynb #9af4d0e0
@@ -277,9 +307,11 @@ def float_weights(
     model:nn.Module, # A model
 )->list:             # 'name (Type)' of each module that has a weight matrix and is not quantized
     "What stays in floating point"
-    def has_matrix(m): return any('weight' in k and p is not None and (nn.parameter.is_lazy(p) or p.dim() > 1) for k,p in m._parameters.items())
+    def is_matrix(p): return p is not None and (nn.parameter.is_lazy(p) or p.dim() > 1)
+    def has_matrix(m): return any('weight' in k and is_matrix(p) for k,p in m._parameters.items())
     def is_other(m): return not isinstance(m, (QuantLayer, LSQQuantizer, *_NORMS))
-    return [f"{n or 'the model'} ({type(m).__name__})" for n,m in model.named_modules() if is_other(m) and has_matrix(m)]
+    left = [(n, m) for n,m in model.named_modules() if is_other(m) and has_matrix(m)]
+    return [f"{n or 'the model'} ({type(m).__name__})" for n,m in left]
 
 def _candidates(model, skip):
     "name -> layer to convert"
@@ -288,7 +320,8 @@ def _candidates(model, skip):
         if fnmatch.filter(names, p): continue
         near = difflib.get_close_matches(p, names, n=1, cutoff=0.3)
         hint = f': did you mean {near[0]}?' if near else ''
-        raise InputError(f"skip={p!r} matches no convolution or linear layer{hint} ({len(names)} layers, from {', '.join(names[:3])})")
+        raise InputError(f'skip={p!r} matches no convolution or linear layer{hint} '
+                         f"({len(names)} layers, from {', '.join(names[:3])})")
     def skipped(n): return any(fnmatch.fnmatch(n, p) for p in skip)
     return {n:m for n,m in model.named_modules() if type(m) in QUANTIZED and not skipped(n)}
 
@@ -296,12 +329,13 @@ def _candidates(model, skip):
 def _no_way_round(model):
     "Keep transformers from reading float weights past their quantized layers in evaluation"
     for m in model.modules():
-        if isinstance(m, nn.TransformerEncoderLayer) and any(isinstance(c, QuantLayer) for c in m.children()): m.activation_relu_or_gelu = 0
+        own = any(isinstance(c, QuantLayer) for c in m.children())
+        if isinstance(m, nn.TransformerEncoderLayer) and own: m.activation_relu_or_gelu = 0
         if isinstance(m, nn.TransformerEncoder) and quant_layers(m): m.use_nested_tensor = False
 
 # %% ../nbs/11_layers.ipynb #740dc82d
 FUSED = {nn.ReLU: 'relu', nn.ReLU6: 'relu6', nn.Hardswish: 'hardswish'}
-_FRESH = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.Linear, nn.modules.conv._ConvNd) # what they return is new
+_FRESH = (*_NORMS, nn.Linear, nn.modules.conv._ConvNd) # what they return is new
 
 def _is_chain(m): return type(m).forward in (nn.Sequential.forward, QuantSequential.forward)
 
@@ -313,14 +347,17 @@ def _flattened(m):
 
 def _pair(before, act, layer):
     "The name of the activation, if `act` and `layer` could be run together"
-    if type(act) not in FUSED or not isinstance(layer, QuantLayer) or is_hooked(act) or is_hooked(layer): return ''
-    # in place it changes what was given to it, which others may see: a skip connection, a hook on the module before
-    if getattr(act, 'inplace', False) and (not isinstance(before, _FRESH) or is_hooked(before)): return ''
+    if type(act) not in FUSED or not isinstance(layer, QuantLayer): return ''
+    if is_hooked(act) or is_hooked(layer): return ''
+    # in place it changes what was given to it, which others may see:
+    # a skip connection, a hook on the module before
+    unseen = isinstance(before, _FRESH) and not is_hooked(before)
+    if getattr(act, 'inplace', False) and not unseen: return ''
     return FUSED[type(act)]
 
 # %% ../nbs/11_layers.ipynb #07f01cee
 class QuantSequential(nn.Sequential):
-    "An `nn.Sequential` that runs an activation and the quantized layer after it in one pass over memory"
+    "An `nn.Sequential` that runs an activation and the quantized layer after it in one pass"
     def forward(self, x):
         if is_traced(): return super().forward(x)
         before,modules,i = None,list(_flattened(self)),0
@@ -334,7 +371,7 @@ class QuantSequential(nn.Sequential):
 def fuse_activations(
     model:nn.Module, # A quantized model; changed in place
 )->list:             # Names of the layers that compute the activation before them
-    "Let the model's sequences run activations in the quantizers' pass (`quantize_model` does it by itself)"
+    "Let the model's sequences run activations in the quantizers' pass, as `quantize_model` does"
     fused = set()
     for m in model.modules():
         if not _is_chain(m): continue
@@ -354,21 +391,22 @@ def quantize_model(
     per_channel:bool=False, # One weight step per output channel?
     w_init:str='lsq',       # Starting weight step: 'lsq' or 'mse'
     a_init:str='lsq',       # Starting activation step: 'lsq' or 'mse'
-    negatives:str='offset', # Grid where activations dip below zero: 'signed', 'offset' (learned; the first and last layer stay signed) or 'unsigned'
-    fuse:bool=True,         # Compute an activation in the pass of the quantizer that follows it in an `nn.Sequential`?
+    negatives:str='offset', # Where activations dip below zero: 'signed', 'offset' (first and last layer: signed), 'unsigned'
+    fuse:bool=True,         # Compute an activation in the pass of the quantizer after it?
     order:list=None,        # Layer names in order of execution; None for the order of registration
 )->nn.Module:               # The same `model`
-    "Quantize the convolutions and linear layers of a model in place; raises `InputError` and changes nothing where it cannot"
+    "Quantize a model's convolutions and linear layers in place, or change nothing (`InputError`)"
     _check_settings(w_bits, a_bits, first_last_bits, negatives, w_init, a_init)
-    if quant_layers(model): raise InputError('the model is quantized already: start from the floating-point model (or load its weights into a fresh one)')
+    _check_model(model)
     cands = _candidates(model, listify(skip))
     if not cands: raise InputError(f'{type(model).__name__} has no convolution or linear layer to quantize')
     if per_channel: _check_channels(cands)
     names = [n for n in (order or cands) if n in cands]
     edge = set() if first_last_bits is None else {names[0], names[-1]}
     common = dict(per_channel=per_channel, w_init=w_init, a_init=a_init)
+    at_edge = dict(low_bit=False, negatives='signed' if negatives == 'offset' else negatives)
     for n,m in cands.items():
-        if n in edge: as_quantized(m, first_last_bits, first_last_bits, negatives='signed' if negatives == 'offset' else negatives, low_bit=False, **common)
+        if n in edge: as_quantized(m, first_last_bits, first_last_bits, **at_edge, **common)
         else: as_quantized(m, w_bits, a_bits, negatives=negatives, **common)
         _start_layer(n, m)
     _no_way_round(model)
@@ -385,6 +423,11 @@ def _check_settings(w_bits, a_bits, first_last_bits, negatives, w_init, a_init):
     choose('negatives', negatives, NEGATIVES)
     choose('w_init', w_init, INITS)
     choose('a_init', a_init, INITS)
+
+def _check_model(model):
+    if quant_layers(model):
+        raise InputError('the model is quantized already: start from the floating-point model '
+                         '(or load its weights into a fresh one)')
 
 def _check_channels(cands):
     "Before anything changes: has every layer a step per output channel?"
@@ -408,15 +451,17 @@ class _Sample:
 
 # %% ../nbs/11_layers.ipynb #7849e137
 def to_device(
-    o,      # Tensors in tuples, lists, mappings, named tuples, dataclasses, or objects with a `to` of their own
+    o,      # Tensors, in any nesting of tuples, lists, mappings, dataclasses, objects with a `to`
     device, # A device
 ):          # The same, on the device
     "Move whatever holds tensors"
     if hasattr(o, 'to'): return o.to(device)
     if isinstance(o, Mapping): return {k:to_device(v, device) for k,v in o.items()}
-    if isinstance(o, tuple) and hasattr(o, '_fields'): return type(o)(*[to_device(v, device) for v in o])
-    if isinstance(o, (tuple, list)): return type(o)(to_device(v, device) for v in o)
-    if dataclasses.is_dataclass(o): return dataclasses.replace(o, **{k:to_device(v, device) for k,v in _fields(o).items()})
+    if isinstance(o, (tuple, list)):
+        items = [to_device(v, device) for v in o]
+        return type(o)(*items) if hasattr(o, '_fields') else type(o)(items)
+    if dataclasses.is_dataclass(o):
+        return dataclasses.replace(o, **{k:to_device(v, device) for k,v in _fields(o).items()})
     return o
 
 def _fields(o): return {f.name:getattr(o, f.name) for f in dataclasses.fields(o) if f.init}
@@ -434,7 +479,9 @@ def model_inputs(
     n_inp, # How many items of a tuple are inputs
 )->tuple:  # (positional, keyword) arguments
     "The part of a batch that goes into the model"
-    named = batch if isinstance(batch, Mapping) else _fields(batch) if dataclasses.is_dataclass(batch) else None
+    named = None
+    if isinstance(batch, Mapping): named = batch
+    if dataclasses.is_dataclass(batch): named = _fields(batch)
     if named is not None:
         named = _accepted(model, named)
         return ((batch,), {}) if named is None else ((), dict(named))
@@ -468,14 +515,17 @@ def calibrate(
     n=None,             # Use at most so many batches
     n_values:int=2**16, # Values kept per site and batch
 )->nn.Module:           # The same `model`
-    "Decide sign and starting step of every activation quantizer on data, and restart the weights' steps"
+    "Decide sign and starting step of every activation quantizer on data; restart the weights' steps"
     layers = quant_layers(model)
     if not layers: raise InputError('calibrate: the model has no quantized layer; call quantize_model first')
     modes,seen = {m:m.training for m in model.modules()},{n:_Sample(n_values) for n in layers}
     try:
-        for name,m in layers.items(): m.act_quantizer.observer,m.weight_quantizer.observer = seen[name],_look_only
+        for name,m in layers.items():
+            m.act_quantizer.observer = seen[name]
+            m.weight_quantizer.observer = _look_only
         model.eval()
-        if not run_batches(model, batches, n_inp, n): raise InputError('calibrate: no batches were given')
+        if not run_batches(model, batches, n_inp, n):
+            raise InputError('calibrate: no batches were given')
     finally:
         for m in layers.values(): m.act_quantizer.observer = m.weight_quantizer.observer = None
         for m,t in modes.items(): m.training = t
@@ -490,12 +540,15 @@ def _start_steps(layers, seen):
         m.weight_quantizer.init_from(m.weight)
         if seen[n].kept: m.act_quantizer.init_from(torch.cat(seen[n].kept))
     unseen = [n for n in layers if not seen[n].kept]
-    if unseen: warnings.warn(f"calibration never reached {', '.join(unseen)}: they start from their first training batch")
+    if unseen:
+        warnings.warn(f"calibration never reached {', '.join(unseen)}: "
+                      'they start from their first training batch')
 
 # %% ../nbs/11_layers.ipynb #59b3ea52
 @patch
 def _load_from_state_dict(self:QuantLayer, state_dict, prefix, *args):
     has_steps = any(k.startswith(prefix + 'weight_quantizer.') for k in state_dict)
     if prefix + 'weight' in state_dict and not has_steps:
-        warnings.warn('weights were loaded without their steps, so the steps are stale: calibrate(model, batches) starts them anew')
+        warnings.warn('weights were loaded without their steps, so the steps are stale: '
+                      'calibrate(model, batches) starts them anew')
     super(QuantLayer, self)._load_from_state_dict(state_dict, prefix, *args)
