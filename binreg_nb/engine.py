@@ -11,12 +11,12 @@ __all__ = ['DISK_FULL', 'SETTINGS', 'PAUSE', 'PATIENCE', 'record_failure', 'disk
 import ctypes, dask, logging, multiprocessing, os, psutil, shutil, signal, sys
 import tempfile, threading, time, traceback, uuid
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from dask.distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker
 from filelock import FileLock, Timeout
 from fastcore.basics import patch
-from .core import InputError
+from .core import InputError, is_own
 from .runs import FAILED, RunConfig, claim, failure, finished, run, run_notebook, start_folder, write_json
 from .runs import _inject, _record, _utf8
 
@@ -335,11 +335,16 @@ def submit(self:Engine,
     "Submit a round"
     futures,tag,gpus = {},uuid.uuid4().hex[:8],_has_gpus(client)
     for i,(c,o) in enumerate(self.left()):
-        cfg = {k:_utf8(v) for k,v in asdict(_inject(c)).items()}
+        cfg = {k:_utf8(v) for k,v in asdict(_placed(_inject(c))).items()}
         need = dict(resources={'GPU':1}) if gpus and c.device in ('auto', 'cuda') else {}
         futures[o] = client.submit(do_run, cfg, _utf8(str(o)), self.notebook, futures.get(start_folder(c, o)),
                                    key=f'{o.name}-{tag}', pure=False, priority=-i, **need)
     return futures
+
+def _placed(cfg):
+    "A worker works elsewhere: the user's own modules get their full path"
+    if not is_own(cfg.network) and not is_own(cfg.method): return cfg
+    return replace(cfg, modules=str(Path(cfg.modules or '.').expanduser().absolute()))
 
 def _has_gpus(client):
     "Does the cluster offer GPUs?"

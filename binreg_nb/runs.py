@@ -6,24 +6,24 @@
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'FAILED', 'RunConfig', 'recipe',
            'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim',
            'build', 'start_folder', 'regularizer', 'machine', 'run', 'template', 'run_notebook', 'Parser',
-           'add_options', 'any_terminal', 'guarded', 'run_jobs', 'main']
+           'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
-import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, shutil, signal, sys
+import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, re, shutil, signal, sys
 import threading, time, warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, keep_memory, number, whole
-from .methods import METHODS, has_stage2, make_regularizer
+from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, is_own, keep_memory, number, whole
+from .methods import METHODS, has_stage2, known_method, make_regularizer, own_regularizer
 
 # %% ../nbs/50_runs.ipynb #e32695c4
 @dataclass(frozen=True)
 class RunConfig:
     "One run; zeros and -1 mean the dataset's recipe, filled in by `resolve`"
-    network:str='resnet18'     # Network: resnet18, mobilenet_v2 or mobilenet_v3_small
+    network:str='resnet18'     # Network: resnet18, mobilenet_v2, mobilenet_v3_small, another classifier of torchvision, timm/NAME, or module:function of your own
     dataset:str='digits'       # Dataset: digits, cifar10, imagenette, imagenet, or an image folder's path
     data:str=''                # Where the data is; '' for $BINREG_DATA, then fastai's data folder
     size:int=0                 # Image side in pixels; 0 for the dataset's own
@@ -61,6 +61,7 @@ class RunConfig:
     workers:int=-1             # Processes that decode large images; -1 for one a core
     channels_last:bool=True    # Keep images in the memory layout that convolutions like best?
     compile:bool=True          # Compile the quantizers?
+    modules:str=''             # Folder of your own modules, for a network module:function or a method module:Class; '' for the working folder
 
 # %% ../nbs/50_runs.ipynb #2b7ae702
 PRECISIONS = ('fp32', 'bf16', 'fp16')
@@ -141,14 +142,16 @@ def _check_ranges(c):
     if c.fp_epochs == 0 and not c.pretrained: raise InputError('fp_epochs=0: a full-precision start without training needs pretrained=True')
     number('lam', c.lam); number('lr', c.lr); number('step_lr', c.step_lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
-    for k,o in dict(method=METHODS, precision=('auto',) + PRECISIONS, negatives=NEGATIVES, init=INITS, stage2=STAGE2, ramp=RAMPS, lam_unit=LAM_UNITS).items():
+    known_method(c.method)
+    for k,o in dict(precision=('auto',) + PRECISIONS, negatives=NEGATIVES, init=INITS, stage2=STAGE2, ramp=RAMPS, lam_unit=LAM_UNITS).items():
         choose(k, getattr(c, k), o)
 
 # %% ../nbs/50_runs.ipynb #e323dc56
 def _check_names(c):
     from binreg_nb.data import list_datasets
-    from binreg_nb.networks import list_networks
-    choose('network', c.network, list_networks())
+    from binreg_nb.networks import check_network
+    check_network(c.network, c.modules)
+    if is_own(c.method): own_regularizer(c.method, c.modules)
     if os.sep not in c.dataset and not os.path.isdir(c.dataset): choose('dataset', c.dataset, list_datasets())
     elif not os.path.isdir(c.dataset): raise InputError(f'dataset={c.dataset!r}: no such folder')
     if c.device != 'auto':
@@ -175,7 +178,7 @@ def resolve(self:RunConfig,
     c = replace(self, epochs=epochs, batch_size=self.batch_size or r.batch_size, lr=float(self.lr or (r.fp_lr if fp else r.lr)), lam=float(self.lam),
                 momentum=float(self.momentum), precision=r.precision if self.precision == 'auto' else self.precision,
                 fp_epochs=self.fp_epochs if untrained or not fp and self.fp_epochs != epochs else -1, weight_decay=float(wd if self.weight_decay == -1 else self.weight_decay), warmup_epochs=m)
-    return replace(c, **{k:getattr(_DEFAULT, k) for k in UNUSED[c.method]}, **(dict(w_bits=32, a_bits=32) if fp else {}))
+    return replace(c, **{k:getattr(_DEFAULT, k) for k in _unused(c.method)}, **(dict(w_bits=32, a_bits=32) if fp else {}))
 
 def _check_bits(c): whole('w_bits', c.w_bits, 1, 8); whole('a_bits', c.a_bits, 1, 8)
 
@@ -185,12 +188,12 @@ _QUANTIZED = ('first_last_bits', 'per_channel', 'negatives', 'init', 'step_lr', 
 
 def _unused(method):
     "Settings that a method does not read: another's, a second stage's where it has none, bits in full precision"
-    others = {k for m in METHODS.values() for k in m.reads} - set(METHODS[method].reads)
+    others = {k for m in METHODS.values() for k in m.reads} - set(known_method(method).reads)
     stage = () if has_stage2(method) else ('warmup_epochs', 'stage2')
     return (*sorted(others), *stage, *(_QUANTIZED if method == 'fp' else ()))
 
 UNUSED = {m:_unused(m) for m in METHODS}
-NO_EFFECT = ('data', 'device', 'workers', 'channels_last', 'compile', 'start') # where and how fast, not what
+NO_EFFECT = ('data', 'device', 'workers', 'channels_last', 'compile', 'start', 'modules') # where and how fast, not what
 
 def _utf8(v):
     "Text as it reads in UTF-8: where the locale has no character set, Python keeps the bytes of a path apart"
@@ -209,7 +212,15 @@ def name(self:RunConfig)->str:
     bits = '' if c.method == 'fp' else f'-w{c.w_bits}a{c.a_bits}'
     own = {k:v for k,v in c.identity().items() if v != getattr(_DEFAULT, k)}
     tag = hashlib.sha1(json.dumps(own, sort_keys=True).encode()).hexdigest()[:6]
-    return f'{Path(c.dataset).name}-{c.network}-{c.method}{bits}-s{c.seed}-{tag}'
+    return f'{_short(Path(c.dataset).name)}-{_file_name(c.network)}-{_file_name(c.method)}{bits}-s{c.seed}-{tag}'
+
+def _file_name(v):
+    "A name as a part of a file's: letters, digits, _ and -"
+    return _short(re.sub(r'[^\w.-]+', '_', v).strip('._'), 60)
+
+def _short(v, n=120):
+    "The beginning of a name, of at most `n` bytes"
+    return v.encode('utf-8', 'surrogateescape')[:n].decode('utf-8', 'ignore') if len(os.fsencode(v)) > n else v
 
 @patch
 def full_precision(self:RunConfig)->RunConfig:
@@ -324,7 +335,7 @@ def build(
     device = ('cuda' if torch.cuda.is_available() else 'cpu') if cfg.device == 'auto' else cfg.device
     dls = get_dls(cfg.dataset, cfg.data, cfg.size, cfg.batch_size, cfg.subset, cfg.seed, device, cfg.workers)
     set_seed(cfg.seed, reproducible=False)
-    net = fast_depthwise(create_network(cfg.network, dls.c, dls.in_channels, dls.size, cfg.pretrained, cfg.stride))
+    net = fast_depthwise(create_network(cfg.network, dls.c, dls.in_channels, dls.size, cfg.pretrained, cfg.stride, cfg.modules))
     if cfg.channels_last: net = net.to(memory_format=torch.channels_last)
     top5 = partial(top_k_accuracy, k=min(5, dls.c)); top5.__name__ = 'top5'
     learn = Learner(dls, net, loss_func=CrossEntropyLossFlat(), opt_func=partial(SGD, mom=cfg.momentum), metrics=[accuracy, top5], lr=cfg.lr)
@@ -536,6 +547,36 @@ def _typed(f):
         except ValueError: raise argparse.ArgumentTypeError(f"{s!r}: must be {dict(int='a whole number', float='a number')[f.type.__name__]}") from None
     return read
 
+# %% ../nbs/50_runs.ipynb #4b88d2a2
+def read_settings(
+    path,  # A YAML file: a setting a line, as in 'epochs: 12'
+    names, # The settings that it may hold
+)->dict:   # Names and values, of the right types
+    "Settings from a YAML file; raises `InputError`"
+    import yaml
+    try: given = yaml.safe_load(Path(path).expanduser().read_text(encoding='utf-8'))
+    except OSError as e: raise InputError(f'config={path!r}: cannot be read ({e.strerror})') from None
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        why = ' '.join(str(getattr(e, 'problem_mark', None) or e).split())[-100:] or type(e).__name__
+        raise InputError(f'config={path!r}: is no YAML ({why}): write a setting a line, as in epochs: 12') from None
+    if not isinstance(given, dict): raise InputError(f'config={path!r}: holds a {type(given).__name__}: write a setting a line, as in epochs: 12')
+    for k in given: choose(f'setting in {path}', k, names)
+    try: check_types(given)
+    except InputError as e: raise InputError(f'config={path!r}: {e}{_as_number(e)}') from None
+    return given
+
+def _as_number(e): return ' (YAML reads 1e-3 as text: write 1.0e-3)' if 'must be a number' in str(e) else ''
+
+def parse_settings(
+    parser, # An argparse parser that has --config
+    argv,   # The command line
+    names,  # The settings that the file may hold
+)->dict:    # What was asked for
+    "Parse a command line, over the settings of the file that it names"
+    a = parser.parse_args(argv)
+    if a.config: parser.set_defaults(**read_settings(a.config, names))
+    return {k:v for k,v in vars(parser.parse_args(argv)).items() if k != 'config'}
+
 # %% ../nbs/50_runs.ipynb #88a0647d
 def _shown(e):
     "An error handler for encoding: bytes of a file's name stay, other characters become ?"
@@ -576,6 +617,7 @@ def run_jobs(
 def _options():
     p = Parser(prog='binreg-run', description='Train one network with LSQ, LSQ + KURE or LSQ + BR, in a papermill-executed notebook.', allow_abbrev=False)
     p.add_argument('--out', default='', help="Folder of the run (default: runs/<the run's name>)")
+    p.add_argument('--config', default='', metavar='FILE', help='Settings from a YAML file, as for papermill -f; options beside it win')
     p.add_argument('--quiet', action='store_true', help='No progress bar')
     p.add_argument('--scheduler', default='', help='Address of a Dask scheduler that does the run, as in tcp://host:8786 (default: this machine)')
     p.add_argument('--notebook', action=argparse.BooleanOptionalAction, default=True, help='Run as a papermill notebook, or as plain Python? (default: True)')
@@ -591,7 +633,7 @@ def _results(m):
 @guarded
 def main(argv=None):
     from binreg_nb.engine import execute # who does the runs is decided above this notebook, and Dask is slow to import
-    a = vars(_options().parse_args(argv))
+    a = parse_settings(_options(), argv, ['out'] + [f.name for f in fields(RunConfig)])
     out,quiet,notebook,scheduler = (a.pop(k) for k in ('out', 'quiet', 'notebook', 'scheduler'))
     for k in ('data', 'start'): a[k] = a[k] and str(Path(a[k]).expanduser().absolute())
     if os.path.isdir(a['dataset']) and os.sep in a['dataset']: a['dataset'] = str(Path(a['dataset']).absolute())

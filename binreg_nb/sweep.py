@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from .core import InputError, choose, whole
-from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished, guarded, tell_broken
+from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished, guarded, parse_settings, tell_broken
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
 SWEEPS = {}
@@ -206,7 +206,7 @@ def _cost(secs, disk, n_jobs, n, guessed, unknown):
 
 # %% ../nbs/51_sweep.ipynb #f4d6ca55
 COMMON = ('network', 'dataset', 'data', 'size', 'subset', 'stride', 'epochs', 'fp_epochs', 'batch_size', 'lr', 'step_lr', 'lam', 'warmup_epochs', 'negatives', 'bn_batches', 'eval_every',
-          'start', 'pretrained', 'device', 'precision', 'workers', 'channels_last', 'compile')
+          'start', 'pretrained', 'device', 'precision', 'workers', 'channels_last', 'compile', 'modules')
 PRESETS = dict(demo=dict(epochs=10, lr=.02)) # results/demo was measured so
 SEEDS = dict(table3=5) # Table 3 is about seeds; every other grid takes one unless told
 
@@ -214,6 +214,7 @@ def _parser():
     p = Parser(prog='binreg-sweep', description='Do a grid of runs: ' + '; '.join(f'{k}: {f.__doc__}' for k,f in SWEEPS.items()), allow_abbrev=False)
     p.add_argument('name', metavar='NAME', help=f"Which grid: {', '.join(SWEEPS)}")
     p.add_argument('--out', default='', help='Folder of the runs (default: runs/demo for the demo, else runs/DATASET, which all tables of a dataset share)')
+    p.add_argument('--config', default='', metavar='FILE', help='Settings from a YAML file, as for papermill -f; options beside it win')
     p.add_argument('--rows', default='', help="Only these lines of a table: a query on its columns, such as 'w_bits == 2' (default: all)")
     p.add_argument('--seeds', type=int, default=0, help='Seeds 0 to N-1 of every run (default: 5 for table3, else 1)')
     p.add_argument('-j', '--jobs', type=int, default=1, help='Runs at a time, each a process (default: 1)')
@@ -239,7 +240,7 @@ def _grid(a):
 
 @guarded
 def main(argv=None):
-    a = vars(_parser().parse_args(argv))
+    a = parse_settings(_parser(), argv, ('out',) + COMMON)
     jobs,dry,quiet,notebook,scheduler,retry = (a.pop(k) for k in ('jobs', 'dry_run', 'quiet', 'notebook', 'scheduler', 'retry_failed'))
     whole('jobs', jobs, 1)
     name,cfgs,out = _grid(a)
