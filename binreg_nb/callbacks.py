@@ -42,9 +42,13 @@ class TwoStageQAT(Callback):
     @property
     def active(self): return self.reg is not None and self.epoch >= self.warmup_epochs
 
-    def before_fit(self): self.n_steps,self.values = 0,[]
-    def before_train(self):
+    resumed = False
+    def before_fit(self):
         self.values = []
+        if not self.resumed: self.begin()
+
+    def before_train(self):
+        self.values,self.resumed = [],False
         if self.warmup_epochs > self.n_epoch and not hasattr(self.learn, 'lr_finder'):
             raise InputError(f'warmup_epochs={self.warmup_epochs} of {self.n_epoch} epochs: must be 0 to {self.n_epoch}')
 
@@ -52,7 +56,10 @@ class TwoStageQAT(Callback):
 @patch
 def after_loss(self:TwoStageQAT):
     if not self.active: return
+    if not getattr(self.reg, 'in_loss', True): return
     with torch.autocast(self.loss_grad.device.type, enabled=False): reg = self.reg(self.model)
+    schedule = getattr(self.reg, 'schedule', None)
+    if schedule is not None: reg = reg*schedule(self.progress)
     self.values.append(reg.detach())
     self.learn.loss_grad = self.loss_grad + reg
 
@@ -73,7 +80,36 @@ def before_step(self:TwoStageQAT):
     for p in still: p.grad = None
 
 @patch
-def after_step(self:TwoStageQAT): self.n_steps += self.active
+def after_step(self:TwoStageQAT):
+    self.n_steps += self.active
+    if hasattr(self.reg, 'after_step'): self.reg.after_step(self.model, self.progress)
+
+# %% ../nbs/30_callbacks.ipynb #497e6e67
+@patch(as_prop=True)
+def progress(self:TwoStageQAT):
+    "Share of stage 2 that is over with the present batch, 0 to 1"
+    if not self.active: return 0.
+    done = self.epoch - self.warmup_epochs + (self.iter + 1)/self.n_iter
+    return min(done/(self.n_epoch - self.warmup_epochs), 1.)
+
+@patch
+def begin(self:TwoStageQAT):
+    "A new fit: nothing is remembered"
+    self.n_steps = 0
+    if hasattr(self.reg, 'reset'): self.reg.reset()
+
+@patch
+def state_dict(self:TwoStageQAT):
+    "What a resumed run needs: tensors and plain data"
+    state = dict(n_steps=self.n_steps)
+    if hasattr(self.reg, 'state_dict'): state['reg'] = self.reg.state_dict()
+    return state
+
+@patch
+def load_state_dict(self:TwoStageQAT, state):
+    "Go on from there; before or after the fit begins"
+    self.n_steps,self.resumed = int(state['n_steps']),True
+    if 'reg' in state: self.reg.load_state_dict(state['reg'])
 
 # %% ../nbs/30_callbacks.ipynb #06e00c8c
 def step_parameters(

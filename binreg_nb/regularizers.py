@@ -2,16 +2,16 @@
 
 # %% auto #0
 __all__ = ['bin_sums', 'bin_pick', 'bin_stats', 'bin_grad', 'bin_reg', 'kurtosis', 'kurtosis_reg', 'Regularizer', 'BinReg',
-           'KURE']
+           'KURE', 'cosine_ramp', 'constant_ramp', 'falling_ramp', 'bin_pull', 'bin_step', 'DecoupledBinReg']
 
 # %% ../nbs/20_regularizers.ipynb #0af96249
-import difflib, fnmatch, functools
+import difflib, fnmatch, functools, math
 from collections.abc import Mapping
 from inspect import signature
 import torch
 from torch import Tensor
 from fastcore.basics import patch
-from .core import InputError, number
+from .core import LAM_UNITS, RAMPS, InputError, choose, number
 from .fused import Fused, flat, is_symbolic, new_like, operator, unflat
 from .quantizers import grid_step, precision
 from .layers import low_bit_layers
@@ -142,7 +142,7 @@ def kurtosis_reg(
 # %% ../nbs/20_regularizers.ipynb #7c51f62d
 class Regularizer:
     "Base class: `lam` times the sum (or mean) over the low-bit layers of `layer_loss`"
-    reduce = 'sum'
+    reduce,in_loss = 'sum',True
     def __init__(self,
         lam=1., # Weight of the term in the loss, 0 or more; or wildcard of layer names -> weight, the first that fits counts
     ): self.lam = {k:number(f'lam[{k!r}]', v) for k,v in lam.items()} if isinstance(lam, Mapping) else number('lam', lam)
@@ -158,6 +158,7 @@ class Regularizer:
     )->Tensor: # Scalar
         layers = low_bit_layers(model)
         if not layers: raise InputError(f'{type(self).__name__}: the model has no low-bit layer; call quantize_model first')
+        if not self.in_loss: raise InputError(f'{type(self).__name__} has no term in the loss: call its after_step(model, progress) after the optimizer\'s step')
         lams,own = self.lam_of(layers),isinstance(self.lam, Mapping)
         losses = self._losses({n:layers[n] for n in lams})
         if own: losses = [lam*l for lam,l in zip(lams.values(), losses)]
@@ -165,7 +166,7 @@ class Regularizer:
         if self.reduce == 'mean': total = total/len(layers)
         return total if own else self.lam*total
 
-    def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k,v in vars(self).items())})"
+    def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k,v in vars(self).items() if k[0] != '_')})"
 
 # %% ../nbs/20_regularizers.ipynb #198313d6
 @patch
@@ -207,3 +208,130 @@ class KURE(Regularizer):
     "Kurtosis regularization: `lam` times the mean over layers of `kurtosis_reg` (Shkolnik et al. 2020)"
     reduce = 'mean'
     def layer_loss(self, layer, name=''): return kurtosis_reg(layer.weight)
+
+# %% ../nbs/20_regularizers.ipynb #0d764a8f
+def cosine_ramp(
+    p:float, # Share of stage 2 that is over, 0 to 1
+)->float:    # Share of the pull that is done, 0 to 1
+    "Starts from nothing and grows: rate 1 - cos(πp)"
+    return p - math.sin(math.pi*p)/math.pi
+
+def constant_ramp(p:float)->float:
+    "The same all the time: rate 1"
+    return p
+
+def falling_ramp(p:float)->float:
+    "Falls to nothing, as the learning rate does: rate 1 + cos(πp)"
+    return p + math.sin(math.pi*p)/math.pi
+
+_RAMPS = dict(zip(RAMPS, (cosine_ramp, constant_ramp, falling_ramp)))
+
+# %% ../nbs/20_regularizers.ipynb #76330c08
+@functools.lru_cache(None)
+def _pull_pass(K):
+    "(w, step, codes, strength) -> w after its pull, where strength/n is a bin's displacement"
+    def pull(w, step, codes, strength):
+        s = grid_step(step)
+        v = w.to(s.dtype)
+        code = (v/s).clamp(codes[0], codes[1]).round()
+        idx,t = code - codes[0],code*s
+        n, = bin_sums(idx, (s.new_ones(()),), K)
+        keep = torch.exp(-strength/n.clamp(min=1))
+        return (t + (v - t)*bin_pick(keep, idx, K)).to(w.dtype)
+    return Fused(pull)
+
+@functools.lru_cache(None)
+def _step_pass(K):
+    "(w, step, codes) -> the step of least bin-weighted squared error, and its distance from being undefined"
+    def fit(w, step, codes):
+        s = grid_step(step)
+        v = w.to(s.dtype)
+        code = (v/s).clamp(codes[0], codes[1]).round()
+        idx = code - codes[0]
+        n, = bin_sums(idx, (s.new_ones(()),), K)
+        a = code*bin_pick(1/n.clamp(min=1), idx, K)
+        over,under = a*v,a*code
+        if w.dim() == 2: return over.sum(1, keepdim=True), under.sum(1, keepdim=True)
+        return over.sum(), under.sum()
+    return Fused(fit)
+
+# %% ../nbs/20_regularizers.ipynb #d7699764
+def _scalar(v, like): return torch.full((), v, dtype=like.dtype, device=like.device) # no copy from the host
+
+@torch.no_grad()
+def bin_pull(
+    w:Tensor,        # Latent weights, any shape; changed in place
+    step:Tensor,     # Step size, scalar or one per channel of `axis`
+    codes:Tensor,    # Lowest and highest code, [2]
+    strength:float,  # Displacement times the number of weights in the bin
+    axis:int=None,   # Channel dimension of a step per channel
+    n_bins:int=None, # Number of codes; None asks the device
+)->Tensor:           # `w`
+    "Pull each weight towards its bin's value: w - t shrinks by exp(-strength/n)"
+    if n_bins is None: n_bins = int(codes[1] - codes[0]) + 1
+    args = _flat_args(w, step, codes, axis)
+    new = _pull_pass(n_bins)(*args, _scalar(strength, args[1]))
+    return w.copy_(unflat(new, w, axis))
+
+@torch.no_grad()
+def bin_step(
+    w:Tensor,        # Latent weights, any shape
+    step:Tensor,     # Step size, scalar or one per channel of `axis`
+    codes:Tensor,    # Lowest and highest code, [2]
+    axis:int=None,   # Channel dimension of a step per channel
+    n_bins:int=None, # Number of codes; None asks the device
+)->Tensor:           # Like `step`; the present one where all codes are zero
+    "The step that minimizes L_BR at these codes: Σ i·mean_i / Σ i² over the bins that are not empty"
+    if n_bins is None: n_bins = int(codes[1] - codes[0]) + 1
+    over,under = _step_pass(n_bins)(*_flat_args(w, step, codes, axis))
+    over,under = over.reshape(step.shape),under.reshape(step.shape)
+    return torch.where(under > 0, over/under.clamp(min=torch.finfo(under.dtype).tiny), grid_step(step)).to(step.dtype)
+
+# %% ../nbs/20_regularizers.ipynb #d974286b
+class DecoupledBinReg(Regularizer):
+    "Bin regularization decoupled from the loss: a pull after the optimizer's step (ours)"
+    in_loss = False
+    def __init__(self,
+        lam=1.,                       # Displacement of an average bin over stage 2; or wildcard of layer names -> its own
+        ramp:str='cosine',            # How the pull is spread over stage 2: 'cosine', 'constant' or 'falling'
+        lam_unit:str='displacement',  # 'displacement', or 'rate': the paper's λ times the sum of all rates
+        pull_step:bool=False,         # Are the steps pulled too, to that of least bin loss?
+    ):
+        super().__init__(lam)
+        self.ramp,self.lam_unit = choose('ramp', ramp, RAMPS),choose('lam_unit', lam_unit, LAM_UNITS)
+        self.pull_step,self._done = pull_step,0.
+
+    def reset(self): self._done = 0.
+    def state_dict(self): return dict(done=self._done)
+    def load_state_dict(self, state): self._done = float(state['done'])
+
+    def after_step(self,
+        model,          # A quantized model
+        progress:float, # Share of stage 2 that is over, 0 to 1
+    ):
+        "Pull by the share of the ramp since the last call"
+        now = _RAMPS[self.ramp](progress)
+        share,self._done = now - self._done,now
+        if share <= 0: return
+        layers = low_bit_layers(model)
+        for n,lam in self.lam_of(layers).items(): self.pull(layers[n], lam*share)
+
+# %% ../nbs/20_regularizers.ipynb #8bbde6be
+@patch
+def pull(self:DecoupledBinReg,
+    layer,         # A quantized layer
+    amount:float,  # λ times the share of stage 2
+):
+    "One pull on a layer"
+    q,w = layer.weight_quantizer,layer.weight.detach()
+    K = 2**q.n_bits
+    strength = amount*w.numel()/K if self.lam_unit == 'displacement' else 2*amount
+    bin_pull(w, q.step.detach(), q.codes, strength, q.axis, K)
+    if self.pull_step: self.pull_step_of(q, w, strength*K/w.numel())
+
+@patch
+@torch.no_grad()
+def pull_step_of(self:DecoupledBinReg, q, w, displacement):
+    "Pull a step towards that of least bin loss, as far as an average bin is pulled"
+    best = bin_step(w, q.step, q.codes, q.axis, 2**q.n_bits)
+    q.step.copy_(torch.lerp(best, grid_step(q.step), math.exp(-displacement)))
