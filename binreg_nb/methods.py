@@ -44,7 +44,8 @@ register('br', 'LSQ + BR', '#2a9d5c', 'regularizers.BinReg', ['lam', 'unbiased',
 register('br_decoupled', 'LSQ + decoupled BR (ours)', '#8a5cc2', 'regularizers.DecoupledBinReg',
          ['lam', 'ramp', 'lam_unit', 'pull_step'])
 register('dampen', 'LSQ + dampening', '#c44e52', 'rivals.Dampening', ['lam'], 'Nagel et al. 2022')
-register('freeze', 'LSQ + freezing', '#937860', 'rivals.Freezing', ['lam'], 'Nagel et al. 2022');
+register('freeze', 'LSQ + freezing', '#937860', 'rivals.Freezing', ['lam'], 'Nagel et al. 2022')
+register('obr', 'LSQ + OBR', '#da8bc3', 'rivals.OBR', ['lam'], 'Huang et al. 2024');
 
 # %% ../nbs/02_methods.ipynb #5b4c8d1a
 def make_regularizer(
