@@ -49,6 +49,10 @@ def gaps(
     return pd.DataFrame(rows, columns=columns)
 
 # %% ../nbs/64_claims.ipynb #bd22f66e
+def _count(n, what):
+    "'1 seed', '2 seeds'"
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
 def _listed(xs):
     "'a, b and c'"
     *most, last = xs
@@ -56,31 +60,31 @@ def _listed(xs):
 
 def _gap_words(r):
     "One place: how far LSQ is from full precision, with the direction in words"
-    place = f'{r.network} at {r.bits} bits'
-    if not r.n: return f'{place} (not measured)'
     where = 'below' if r.gap >= 0 else 'above'
-    sure = '' if r.n >= MIN_SEEDS else f", {r.n} seed{'' if r.n == 1 else 's'}"
-    return f'{place} ({abs(r.gap):.1f} points {where}{sure})'
+    seeds = '' if r.n >= MIN_SEEDS else f", {_count(r.n, 'seed')}"
+    return f'{r.network} at {r.bits} bits ({abs(r.gap):.1f} points {where}{seeds})'
 
 def gap_text(
     g:pd.DataFrame, # As `gaps` gives it
 )->str:             # One to three sentences
     "Where LSQ loses accuracy that a regularizer could win back"
-    real, rest = ([_gap_words(r) for r in o.itertuples()] for o in (g[g.real], g[~g.real]))
-    text = 'LSQ has no gap to full precision that these seeds can show.'
-    if real: text = f'LSQ loses accuracy on {_listed(real)}: that is what there is to win back.'
-    if not rest: return text
-    loss = f'No loss of {MIN_GAP:g} point or more is proved on {_listed(rest)}'
-    return f'{text} {loss}, so no accuracy claim is judged there.'
+    real, rest = ([_gap_words(r) for r in o.itertuples()]
+                  for o in (g[g.real], g[~g.real & (g.n > 0)]))
+    unknown = [f'{r.network} at {r.bits} bits' for r in g[g.n == 0].itertuples()]
+    out = ['LSQ has no gap to full precision that these seeds can show.']
+    if real: out = [f'LSQ is below full precision on {_listed(real)}: that can be won back.']
+    if rest:
+        out.append(f'No loss of {MIN_GAP:g} point or more is proved on {_listed(rest)}, '
+                   'so no accuracy claim is judged there.')
+    if unknown:
+        out.append(f'Not measured on {_listed(unknown)}, where no seed has both full precision '
+                   'and LSQ: no accuracy claim is judged there, either.')
+    return ' '.join(out)
 
 # %% ../nbs/64_claims.ipynb #298df486
 YES, NO, OPEN = 'reproduced', 'not reproduced', 'cannot tell'
 # p: the probability of what was seen, or further from the claim, if the part were (just) true
 Part = namedtuple('Part', 'part estimate low high n verdict why p', defaults=('', 1.))
-
-def _count(n, what):
-    "'1 seed', '2 seeds'"
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 def _missing(name, n, why=''):
     "A part without enough runs"

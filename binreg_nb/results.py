@@ -29,7 +29,8 @@ def load_runs(
     if not folder.is_dir(): raise InputError(f'{folder}: no such folder')
     dirs = sorted(d for d in folder.iterdir() if any((d/n).is_file() for n in RECORDS))
     found, lost = _load_dirs(dirs)
-    if not found: raise InputError(f'{folder}: no finished run in it{_why_none(folder, dirs, lost)}')
+    if not found:
+        raise InputError(f'{folder}: no finished run in it{_why_none(folder, dirs, lost)}')
     runs = pd.DataFrame(list(found.values()))
     runs.attrs.update(unfinished=[d.name for d in dirs if d.name not in found], broken=lost)
     return runs
@@ -78,7 +79,7 @@ def _measured(m, k):
 
 # %% ../nbs/61_results.ipynb #2033ca91
 NO_SETTING = {'seed', 'name', 'out', 'path', 'data_path', 'runs', 'folder', 'num_workers',
-              *NO_EFFECT, *NEEDED} - {'channels_last'}
+              *NO_EFFECT, *NEEDED}
 
 def _text(v):
     "A setting's value in words"
@@ -120,7 +121,7 @@ def _order(g):
 # %% ../nbs/61_results.ipynb #058437e0
 def group_runs(
     runs:pd.DataFrame, # As `load_runs` gives them
-)->list: # Dicts: network, dataset, method, bits, label, and `rows`, the runs that differ in the seed
+)->list: # Dicts: network, dataset, method, bits, label, and `rows`, which differ in the seed
     "Runs that differ in nothing but the seed, in the order of the table"
     same = {}
     for r in runs.to_dict('records'):

@@ -72,7 +72,8 @@ def demo_run(
 # %% ../nbs/60_synthetic.ipynb #fd92cf6b
 def _demo_config(method, w_bits, seed, config):
     "The configuration of a synthetic run"
-    return dict(network='resnet18', dataset='digits', method=method, w_bits=w_bits, a_bits=w_bits,
+    bits = 32 if method == 'fp' else w_bits
+    return dict(network='resnet18', dataset='digits', method=method, w_bits=bits, a_bits=bits,
                 lam=1., warmup_epochs=4, epochs=12, seed=seed, first_last_bits=8, device='cpu',
                 precision='float32') | config
 
