@@ -73,7 +73,7 @@ def _measured(m, k):
     raise InputError(f'metrics.json: {k}={v!r}: must be a number')
 
 # %% ../nbs/63_report.ipynb #2033ca91
-NO_SETTING = {'seed', 'device', 'workers', 'num_workers', 'compile', 'name', 'out', 'path', 'data_path', 'runs', 'folder', 'start'} | set(NEEDED)
+NO_SETTING = {'seed', 'device', 'workers', 'num_workers', 'compile', 'name', 'out', 'path', 'data_path', 'runs', 'folder', 'start'} | set(NEEDED) | set(NO_EFFECT)
 UNUSED = dict(fp={'lam', 'warmup_epochs', 'first_last_bits'}, lsq={'lam', 'warmup_epochs'}, kure=set(), br=set())
 
 def _text(v): return f'{v:g}' if isinstance(v, (int, float)) and not isinstance(v, bool) else str(v)
