@@ -19,7 +19,8 @@ setup(
     description=cfg['description'], author=cfg['author'], license=cfg['license'],
     keywords=cfg['keywords'].split(', '), classifiers=lines('classifiers'),
     long_description=(here / 'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
-    python_requires=f">={cfg['min_python']}", install_requires=lines('requirements'), extras_require=dict(dev=lines('dev_requirements'), bench=lines('bench_requirements')),
+    python_requires=f">={cfg['min_python']}", install_requires=lines('requirements'),
+    extras_require={k: lines(f'{k}_requirements') for k in ('dev', 'bench', 'distributed')},
     # The papermill templates live among the notebooks and travel in the wheel as binreg_nb/experiments
     packages=['binreg_nb', 'binreg_nb.experiments'], package_dir={'binreg_nb.experiments': 'nbs/experiments'},
     package_data={'binreg_nb.experiments': ['*.ipynb']}, include_package_data=False, zip_safe=False,

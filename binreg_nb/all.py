@@ -13,6 +13,7 @@ from .quantizers import *
 from .layers import *
 from .regularizers import *
 from .metrics import *
+from .checkpoint import Checkpoint
 from .callbacks import *
 from .learner import *
 from .data import *

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from .checkpoint import has_state
 from .core import STAGE2, InputError, choose, number, whole
+from .distributed import any_rank, bare, inner_loader, mean_over_ranks
 from .layers import quant_layers, run_batches
 
 # %% ../nbs/30_callbacks.ipynb #53887984
@@ -58,7 +59,7 @@ class TwoStageQAT(Callback):
 def after_loss(self:TwoStageQAT):
     if not self.active: return
     if not getattr(self.reg, 'in_loss', True): return
-    with torch.autocast(self.loss_grad.device.type, enabled=False): reg = self.reg(self.model)
+    with torch.autocast(self.loss_grad.device.type, enabled=False): reg = self.reg(bare(self.model))
     schedule = getattr(self.reg, 'schedule', None)
     if schedule is not None: reg = reg*schedule(self.progress)
     self.values.append(reg.detach())
@@ -83,7 +84,7 @@ def before_step(self:TwoStageQAT):
 @patch
 def after_step(self:TwoStageQAT):
     self.n_steps += self.active
-    if hasattr(self.reg, 'after_step'): self.reg.after_step(self.model, self.progress)
+    if hasattr(self.reg, 'after_step'): self.reg.after_step(bare(self.model), self.progress)
 
 # %% ../nbs/30_callbacks.ipynb #497e6e67
 @patch(as_prop=True)
@@ -220,6 +221,7 @@ def same_random_state(
     dl=None, # A fastai DataLoader whose own generator is kept too
 ):
     "Leaves Python's, NumPy's and PyTorch's random state as it found them"
+    dl = inner_loader(dl)
     state = random.getstate(),np.random.get_state(),getattr(dl, 'rng', None)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try: yield
@@ -254,7 +256,9 @@ def reestimate_bn(
     try:
         model.eval()
         for m in bns: m.train(); m.reset_running_stats(); m.momentum = None
-        with same_random_state(dl): return run_batches(model, dl, n_inp, n)
+        with same_random_state(dl): used = run_batches(model, dl, n_inp, n)
+        mean_over_ranks([t for m in bns for t in (m.running_mean, m.running_var)])
+        return used
     finally:
         for m,t in modes.items(): m.training = t
         for m,o in zip(bns, momenta): m.momentum = o
@@ -269,8 +273,8 @@ class BNReestimate(Callback):
         self.stale = {} # the statistics as training left them, at the last evaluation
 
     def before_validate(self):
-        self.stale = bn_statistics(self.model)
-        with learner_autocast(self.learn): reestimate_bn(self.model, self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
+        self.stale = bn_statistics(bare(self.model))
+        with learner_autocast(self.learn): reestimate_bn(bare(self.model), self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
 
 # %% ../nbs/30_callbacks.ipynb #16284835
 @patch
@@ -343,7 +347,7 @@ class StepWatch(Callback):
 def begin(self:StepWatch, start=None):
     "Note where the steps start; or where they did, before a checkpoint was written"
     self.begun,self.collapsed,self.bad,self.count = True,[],None,0
-    self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(self.model).items() for k in ('weight_quantizer', 'act_quantizer')}
+    self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(bare(self.model)).items() for k in ('weight_quantizer', 'act_quantizer')}
     self.start = start or {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
     self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
     self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
@@ -360,7 +364,7 @@ def look(self:StepWatch):
         for n in [n for n in now if bool((now[n] < self.low[n]).any())]:
             self.low.pop(n); self.collapsed.append(n); s = self.start[n]
             warnings.warn(f'{n}: the step collapsed from {s.mean().item():.3g} to {now[n].min().item():.3g} in epoch {self.epoch}; lower the learning rate of the steps, or raise the bits of this layer')
-    if bool(self.bad): raise TrainingDiverged(f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. Lower the learning rate or the regularizer\'s weight')
+    if bool(any_rank(self.bad)): raise TrainingDiverged(f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. Lower the learning rate or the regularizer\'s weight')
 
 @patch
 def look_up(self:StepWatch):
@@ -380,20 +384,20 @@ def look_up(self:StepWatch):
 def is_lost(self:StepWatch, name):
     "Does nothing come through this quantizer any more? Of weights that can be seen; activations have grown by a power more"
     if not name.endswith('weight_quantizer'): return True
-    weight = self.model.get_submodule(name.removesuffix('weight_quantizer').rstrip('.')).weight
+    weight = bare(self.model).get_submodule(name.removesuffix('weight_quantizer').rstrip('.')).weight
     return not bool(self.quantizers[name].to_codes(weight).any())
 
 @patch
 @torch.no_grad()
 def culprit(self:StepWatch):
     "The first layer, in order of execution, whose output on the current batch is not finite"
-    found,hooks = [],[]
+    found,hooks,model = [],[],bare(self.model)
     def note(n): return lambda m,i,o: found.append(n) if isinstance(o, torch.Tensor) and not o.isfinite().all() else None
     try:
-        hooks = [m.register_forward_hook(note(n)) for n,m in self.model.named_modules() if not list(m.children()) or n in quant_layers(self.model)]
-        self.model(*self.xb)
+        hooks = [m.register_forward_hook(note(n)) for n,m in model.named_modules() if not list(m.children()) or n in quant_layers(model)]
+        model(*self.xb)
     finally: [h.remove() for h in hooks]
-    if not all(p.isfinite().all() for n,p in self.model.named_parameters() if not found or not n.startswith(found[0])): return f'its damage has spread over the weights; StepWatch(every=1) catches the layer'
+    if not all(p.isfinite().all() for n,p in model.named_parameters() if not found or not n.startswith(found[0])): return f'its damage has spread over the weights; StepWatch(every=1) catches the layer'
     return f"the first output that is not finite is that of '{found[0]}'" if found else 'every output on this batch is finite, so it is the loss or the regularizer'
 
 # %% ../nbs/30_callbacks.ipynb #5074b4a4

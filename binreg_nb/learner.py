@@ -19,6 +19,7 @@ from . import figures, metrics
 from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, RegColumn, StepRate, StepWatch, TwoStageQAT, same_random_state
 from .checkpoint import Checkpoint, as_text
 from .core import InputError, number, whole
+from .distributed import as_the_first, join, rank, world
 from .layers import QUANTIZED, QuantLayer, calibrate, low_bit_layers, quant_layers, quantize_model, run_batches
 
 # %% ../nbs/31_learner.ipynb #931ccf2b
@@ -52,11 +53,13 @@ def quantize(self:Learner,
     "Quantize the learner's model in place and calibrate it on training batches"
     dl,n_inp = self.dls.train,getattr(self.dls, 'n_inp', 1)
     whole('n_batches', n_batches, 1)
+    _together(self)
     self.model.to(getattr(self.dls, 'device', None) or next(self.model.parameters()).device)
     with same_random_state(dl):
         order = None if quant_layers(self.model) else execution_order(self.model, dl, n_inp)
         quantize_model(self.model, w_bits, a_bits, first_last_bits=first_last_bits, skip=skip, order=order, **kwargs)
-        calibrate(self.model, dl, n_inp, n_batches)
+        if rank() == 0: calibrate(self.model, dl, n_inp, n_batches)
+    as_the_first(self.model)
     self.add_cbs([c() for c in (NoStepDecay, StepWatch) if c not in L(self.cbs).map(type)])
     self.opt = None
     self.create_opt()
@@ -87,6 +90,7 @@ def fit_two_stage(self:Learner,
     warmup_epochs = n_epoch//3 if warmup_epochs is None else whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
     if reg is not None and not quant_layers(self.model):
         raise InputError('fit_two_stage: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+    _together(self)
     own = [TwoStageQAT(reg, warmup_epochs, stage2), _schedule(self, lr, pct_start), RecordOnDevice()]
     if reg is not None: own.append(RegColumn())
     if bn_batches: own.append(BNReestimate(bn_batches))
@@ -98,6 +102,13 @@ def fit_two_stage(self:Learner,
         vars(self.recorder)['smooth_loss'] = AvgSmoothLoss(self.recorder.smooth_loss.beta) # after an interrupt, too
         for c in own:
             if isinstance(c, Checkpoint): c.release()
+
+def _together(learn):
+    "Where `accelerate launch` or `torchrun` made several processes: join them, and train as one"
+    join()
+    if world() == 1: return
+    from binreg_nb.joint import JointTraining # needs Accelerate
+    if JointTraining not in L(learn.cbs).map(type): learn.add_cb(JointTraining())
 
 _TWO_STAGE = 'n_epoch warmup_epochs reg lr wd stage2 bn_batches step_lr eval_every pct_start'.split()
 

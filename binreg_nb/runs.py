@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
            'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim',
-           'build', 'start_folder', 'regularizer', 'machine', 'run', 'template', 'run_notebook', 'Parser',
-           'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
+           'build', 'start_folder', 'regularizer', 'machine', 'train_and_save', 'run', 'template', 'run_notebook',
+           'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
 import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, re, shutil, signal, sys
@@ -58,6 +58,7 @@ class RunConfig:
     pretrained:bool=False      # Start full precision from torchvision's weights?
     seed:int=0                 # Seed of everything random
     device:str='auto'          # Device: auto, cpu, cuda, cuda:1
+    processes:int=1            # Processes that share the run, each with a part of every batch
     precision:str='auto'       # Arithmetic: fp32, bf16 or fp16 (mixed); auto for the recipe's
     workers:int=-1             # Processes that decode large images; -1 for one a core
     channels_last:bool=True    # Keep images in the memory layout that convolutions like best?
@@ -139,7 +140,7 @@ def _check_type(name, kind, v):
 def _check_ranges(c):
     for k in ('w_bits', 'a_bits', 'first_last_bits'): whole(k, getattr(c, k), 1, 8)
     for k in ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'seed', 'checkpoint_every'): whole(k, getattr(c, k), 0)
-    whole('fp_epochs', c.fp_epochs, -1); whole('workers', c.workers, -1); whole('eval_every', c.eval_every, 1)
+    whole('fp_epochs', c.fp_epochs, -1); whole('workers', c.workers, -1); whole('processes', c.processes, 1); whole('eval_every', c.eval_every, 1)
     if c.fp_epochs == 0 and not c.pretrained: raise InputError('fp_epochs=0: a full-precision start without training needs pretrained=True')
     number('lam', c.lam); number('lr', c.lr); number('step_lr', c.step_lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
@@ -179,6 +180,9 @@ def resolve(self:RunConfig,
     c = replace(self, epochs=epochs, batch_size=self.batch_size or r.batch_size, lr=float(self.lr or (r.fp_lr if fp else r.lr)), lam=float(self.lam),
                 momentum=float(self.momentum), precision=r.precision if self.precision == 'auto' else self.precision,
                 fp_epochs=self.fp_epochs if untrained or not fp and self.fp_epochs != epochs else -1, weight_decay=float(wd if self.weight_decay == -1 else self.weight_decay), warmup_epochs=m)
+    if c.batch_size % c.processes:
+        raise InputError(f'processes={c.processes}: must divide batch_size={c.batch_size}, '
+                         'of which each gets a part')
     return replace(c, **{k:getattr(_DEFAULT, k) for k in _unused(c.method)}, **(dict(w_bits=32, a_bits=32) if fp else {}))
 
 def _check_bits(c): whole('w_bits', c.w_bits, 1, 8); whole('a_bits', c.a_bits, 1, 8)
@@ -194,7 +198,7 @@ def _unused(method):
     return (*sorted(others), *stage, *(_QUANTIZED if method == 'fp' else ()))
 
 UNUSED = {m:_unused(m) for m in METHODS}
-NO_EFFECT = ('data', 'device', 'workers', 'channels_last', 'compile', 'start', 'modules', 'checkpoint_every') # where and how fast, not what
+NO_EFFECT = ('data', 'device', 'workers', 'channels_last', 'compile', 'start', 'modules', 'checkpoint_every', 'processes') # where and how fast, not what
 
 def _utf8(v):
     "Text as it reads in UTF-8: where the locale has no character set, Python keeps the bytes of a path apart"
@@ -339,13 +343,15 @@ def build(
     from functools import partial
     from fastai.basics import Learner, SGD, set_seed
     from binreg_nb.checkpoint import only_data
+    from binreg_nb.distributed import world
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import accuracy, top_k_accuracy
     from binreg_nb.data import get_dls
     from binreg_nb.depthwise import fast_depthwise
     from binreg_nb.networks import create_network
     device = ('cuda' if torch.cuda.is_available() else 'cpu') if cfg.device == 'auto' else cfg.device
-    dls = get_dls(cfg.dataset, cfg.data, cfg.size, cfg.batch_size, cfg.subset, cfg.seed, device, cfg.workers)
+    if device == 'cuda' and world() > 1: device = f"cuda:{os.environ['LOCAL_RANK']}"
+    dls = get_dls(cfg.dataset, cfg.data, cfg.size, cfg.batch_size//world(), cfg.subset, cfg.seed, device, cfg.workers)
     set_seed(cfg.seed, reproducible=False)
     with only_data():
         net = create_network(cfg.network, dls.c, dls.in_channels, dls.size, cfg.pretrained, cfg.stride, cfg.modules)
@@ -394,10 +400,13 @@ def _log_callback(cfg, out):
     "Writes history.csv after each epoch and progress.json as it goes"
     import pandas as pd
     from fastai.callback.core import Callback
+    from binreg_nb.distributed import rank
     class RunLog(Callback):
         order = 90
         def before_fit(self): self.rows,self.last,self.begun,self.earlier = [],0.,time.time(),0.
-        def tell(self, done): write_json(out/'progress.json', dict(done=done, epochs=cfg.epochs))
+        def tell(self, done):
+            if rank() == 0: write_json(out/'progress.json', dict(done=done, epochs=cfg.epochs))
+
         def after_batch(self):
             if not self.training or time.time() - self.last < .5: return
             self.last = time.time()
@@ -409,7 +418,9 @@ def _log_callback(cfg, out):
             self.write()
             self.tell(self.epoch + 1)
 
-        def write(self): pd.DataFrame(self.rows).reindex(columns=_HISTORY).to_csv(out/'history.csv', index=False)
+        def write(self):
+            if rank() == 0: pd.DataFrame(self.rows).reindex(columns=_HISTORY).to_csv(out/'history.csv', index=False)
+
         def seconds(self): return self.earlier + time.time() - self.begun
         def state_dict(self): return dict(rows=self.rows, seconds=self.seconds())
         def load_state_dict(self, state):
@@ -471,19 +482,53 @@ def machine()->str:
 def _save(cfg, learn, out, status, seconds):
     from safetensors.torch import save_file
     from binreg_nb import __version__
+    from binreg_nb.distributed import bare, rank
     from binreg_nb.metrics import bin_report, mbl, mse_qe
     from binreg_nb.layers import low_bit_layers
-    save_file({k:v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}, out/'model.safetensors')
+    learn.model = bare(learn.model)
+    if rank() == 0: save_file({k:v.detach().cpu().contiguous().clone() for k,v in learn.model.state_dict().items()}, out/'model.safetensors')
     quantized,last = cfg.method != 'fp',(learn.recorder.values or [[float('nan')]*4])[-1]
-    if quantized: (layers := bin_report(learn.model)).to_csv(out/'layers.csv', index=False); middle = layers[layers.low_bit].median(numeric_only=True)
+    if quantized:
+        layers = bin_report(learn.model)
+        if rank() == 0: layers.to_csv(out/'layers.csv', index=False)
+        middle = layers[layers.low_bit].median(numeric_only=True)
     ok = status == 'ok'
     metrics = dict(status='ok' if ok else 'diverged', reason='' if ok else status, top1=100*float(last[2]) if ok else None, top5=100*float(last[3]) if ok else None,
         mse_qe=mse_qe(learn.model) if quantized else None, mbl=mbl(learn.model) if quantized else None,
         spread=float(middle.spread) if quantized else None, kurtosis=float(middle['kurtosis']) if quantized else None, n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values), seconds=round(seconds, 1),
         collapsed_steps=list(learn.step_watch.collapsed), low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__, finished=time.strftime('%Y-%m-%d %H:%M:%S'))
     metrics.update(_stale_accuracy(learn)) # the last thing done with the learner: its recorder starts anew
-    write_json(out/'metrics.json', metrics)
+    if rank() == 0: write_json(out/'metrics.json', metrics)
     return metrics
+
+# %% ../nbs/50_runs.ipynb #4ebced12
+def _together(cfg, learn):
+    "fastai's data-parallel training, where there is a group of processes"
+    from contextlib import nullcontext
+    from binreg_nb.distributed import world
+    if world() == 1: return nullcontext()
+    import fastai.distributed # gives the learner `distrib_ctx`
+    return learn.distrib_ctx(cpu=learn.dls.device.type == 'cpu')
+
+def train_and_save(
+    cfg:RunConfig, # A resolved configuration
+    out,           # Its folder, claimed
+    start,         # Folder of the finished run to start from, or None
+    begun:float,   # When the run began, seconds since the epoch
+):
+    "What a run does between claiming its folder and its results"
+    from binreg_nb.distributed import join, rank
+    from binreg_nb.fused import set_compile
+    join()
+    learn = build(cfg)
+    if learn.dls.device.type == 'cpu': keep_memory()
+    if start: _start_weights(learn, start)
+    if rank() == 0: write_json(out/'config.json', asdict(cfg))
+    old = set_compile(cfg.compile)
+    try:
+        with _together(cfg, learn): status = _train(cfg, learn, out)
+        _save(cfg, learn, out, status, time.time() - begun + getattr(learn, 'earlier', 0.))
+    finally: set_compile(old)
 
 # %% ../nbs/50_runs.ipynb #222aafad
 def run(
@@ -492,23 +537,16 @@ def run(
 )->dict:           # Its metrics (as in metrics.json)
     "Do one run, after the full-precision run it starts from; a finished one is only read"
     from filelock import FileLock
-    from binreg_nb.fused import set_compile
+    from binreg_nb.distributed import in_processes
     cfg = cfg.resolve(); out = claim(cfg, out)
     with FileLock(out/'.lock'):
         for leftover in (*out.glob('*.tmp*'), *out.glob('.probe*')): leftover.unlink(missing_ok=True) # of a process that was killed
         if (done := finished(out)): return _without_checkpoint(out, done)
         begun,start = time.time(),start_folder(cfg, out)
         if start and not finished(start): run(replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers), start)
-        learn = build(cfg)
-        if learn.dls.device.type == 'cpu': keep_memory()
-        if start: _start_weights(learn, start)
-        write_json(out/'config.json', asdict(cfg))
-        old = set_compile(cfg.compile)
-        try:
-            status = _train(cfg, learn, out)
-            metrics = _save(cfg, learn, out, status, time.time() - begun + getattr(learn, 'earlier', 0.))
-        finally: set_compile(old)
-        return _without_checkpoint(out, metrics)
+        if cfg.processes == 1 or not cfg.epochs: train_and_save(cfg, out, start, begun)
+        else: in_processes(cfg.processes, importlib.import_module('binreg_nb.runs').train_and_save, cfg, out, start, begun)
+        return _without_checkpoint(out, finished(out))
 
 def _without_checkpoint(out, metrics):
     "What a finished run does not need any more"
