@@ -128,6 +128,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'binreg_nb.core._is_installed': ('core.html#_is_installed', 'binreg_nb/core.py'),
                                 'binreg_nb.core._module': ('core.html#_module', 'binreg_nb/core.py'),
                                 'binreg_nb.core.choose': ('core.html#choose', 'binreg_nb/core.py'),
+                                'binreg_nb.core.full_path': ('core.html#full_path', 'binreg_nb/core.py'),
                                 'binreg_nb.core.is_own': ('core.html#is_own', 'binreg_nb/core.py'),
                                 'binreg_nb.core.keep_memory': ('core.html#keep_memory', 'binreg_nb/core.py'),
                                 'binreg_nb.core.load_object': ('core.html#load_object', 'binreg_nb/core.py'),
