@@ -44,14 +44,17 @@ register('br', 'LSQ + BR', '#2a9d5c', 'regularizers.BinReg', ['lam', 'unbiased',
 register('br_decoupled', 'LSQ + decoupled BR (ours)', '#8a5cc2', 'regularizers.DecoupledBinReg',
          ['lam', 'ramp', 'lam_unit', 'pull_step'])
 register('dampen', 'LSQ + dampening', '#c44e52', 'rivals.Dampening', ['lam'], 'Nagel et al. 2022')
-register('freeze', 'LSQ + freezing', '#937860', 'rivals.Freezing', ['lam'], 'Nagel et al. 2022');
+register('freeze', 'LSQ + freezing', '#937860', 'rivals.Freezing', ['lam'], 'Nagel et al. 2022')
+register('obr', 'LSQ + OBR', '#da8bc3', 'rivals.OBR', ['lam'], 'Huang et al. 2024');
 
 # %% ../nbs/02_methods.ipynb #b1f99c99
 def known_method(
     name:str, # A method, or 'module:Class' of the user's own
 )->Method:
     "A method by its name; raises `InputError` with the nearest"
-    if is_own(name) and name not in METHODS: register(name, f"LSQ + {name.rpartition(':')[2]}", '#555555', name, ['lam'], 'you')
+    if is_own(name) and name not in METHODS:
+        label = f"LSQ + {name.rpartition(':')[2]}"
+        register(name, label, '#555555', name, ['lam'], 'you')
     return METHODS[choose('method', name, METHODS)]
 
 def own_regularizer(
@@ -62,7 +65,8 @@ def own_regularizer(
     from binreg_nb.regularizers import Regularizer
     made = load_object('method', name, folder)
     if isinstance(made, type) and issubclass(made, Regularizer): return made
-    raise InputError(f'method={name!r}: must be a class made from Regularizer, with layer_loss(self, layer, name)')
+    raise InputError(f'method={name!r}: must be a class made from Regularizer, '
+                     'with layer_loss(self, layer, name)')
 
 # %% ../nbs/02_methods.ipynb #5b4c8d1a
 def make_regularizer(
