@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INITS', 'NEGATIVES', 'STAGE2', 'RAMPS', 'LAM_UNITS', 'InputError', 'choose', 'whole', 'number', 'is_own',
-           'load_object', 'keep_memory']
+           'load_object', 'full_path', 'keep_memory']
 
 # %% ../nbs/00_core.ipynb #6153c74e
 import ctypes, difflib, functools, importlib, importlib.util, math, os, sys
@@ -73,7 +73,7 @@ def load_object(
     "An object of the user's own; raises `InputError` with the nearest"
     module,_,attr = name.rpartition(':')
     if not module or not attr.isidentifier(): raise InputError(f"{what}={name!r}: must be module:name, as in mine:tiny for `tiny` of mine.py")
-    folder = Path(folder or '.').expanduser().absolute()
+    folder = full_path('modules', folder or '.')
     try: found = _module(what, name, module, folder)
     except InputError: raise
     except Exception as e:
@@ -105,6 +105,15 @@ def _from_file(file, changed):
 def _is_installed(module):
     try: return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError): return False
+
+# %% ../nbs/00_core.ipynb #79ca27be
+def full_path(
+    what:str, # What is being named, for the message: 'out', 'data'
+    path,     # A path, perhaps with ~
+)->Path:      # Absolute
+    "A path in full; raises `InputError`"
+    try: return Path(os.path.abspath(Path(path).expanduser()))
+    except (RuntimeError, ValueError) as e: raise InputError(f'{what}={str(path)!r}: is no path ({e})') from None
 
 # %% ../nbs/00_core.ipynb #e44d39bc
 def keep_memory()->bool: # Was it possible? Only with the GNU C library (most Linux systems)

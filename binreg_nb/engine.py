@@ -168,7 +168,7 @@ class RunWorkers(LocalCluster):
     ):
         self.n_procs,self.gpus = n,gpus
         super().__init__(n_workers=0, threads_per_worker=1, processes=True, memory_limit=None, host='127.0.0.1',
-                         dashboard_address=None, silence_logs=logging.CRITICAL, **kw)
+                         scheduler_kwargs=dict(dashboard=False, dashboard_address='127.0.0.1:0'), silence_logs=logging.CRITICAL, **kw)
         self.scale(n)
 
     def new_worker_spec(self):
@@ -310,7 +310,7 @@ class Engine:
         retry=False,   # Do those that failed earlier again?
     ):
         self.jobs,self.notebook = [(c, Path(o).absolute()) for c,o in jobs],notebook
-        self.failed,self.refused = {},{}
+        self.failed,self.refused = {},[]
         for c,o in self.left():
             (o/'progress.json').unlink(missing_ok=True)
             if retry: (o/FAILED).unlink(missing_ok=True)
@@ -353,20 +353,18 @@ def _has_gpus(client):
 
 # %% ../nbs/52_engine.ipynb #27d1bc34
 @patch
-def settle(self:Engine,
-    futures:dict, # folder -> future
-    folder=None,  # Where the workers' output is
-):
-    "Take the results of a round; raises `InputError` for what is no run's fault"
-    lost = {o:f for o,f in futures.items() if f.status in ('cancelled', 'lost')}
-    for o,f in futures.items():
-        if o in lost: continue
-        r = _result(f, o, folder)
-        if r['status'] == 'disk': raise InputError(f"{o}: {r['why']}: make room, or name another folder; what is finished is kept, the same command goes on from there")
-        if r['status'] == 'failed': self.failed[o] = r['why']
-        if r['status'] == 'refused': self.failed[o] = self.refused[o] = r['why']
-    self._drop_dependents()
-    return not lost
+def take(self:Engine,
+    out,         # A run's folder
+    future,      # Its task, which is over
+    folder=None, # Where the workers' output is
+)->bool:         # Is there a result? False: the scheduler lost it
+    "Take the result of a task; raises `InputError` for what is no run's fault"
+    if future.status in ('cancelled', 'lost'): return False
+    r = _result(future, out, folder)
+    if r['status'] == 'disk': raise InputError(f"{out}: {r['why']}: make room, or name another folder; what is finished is kept, the same command goes on from there")
+    if r['status'] in ('failed', 'refused'): self.failed[out] = r['why']
+    if r['status'] == 'refused': self.refused.append(r['why'])
+    return True
 
 def _result(future, out, folder):
     "What became of a task"
@@ -388,19 +386,22 @@ def work(self:Engine,
     while self.left():
         try: futures = self.submit(client)
         except OSError: return False
-        _await(futures.values(), progress)
-        if not self.settle(futures, folder): return False
+        if not self.wait(futures, progress, folder): return False
+        self._drop_dependents()
         if self.left(): time.sleep(PAUSE)
     return True
 
-def _await(futures, progress):
-    "Wait for futures, and show how far they are"
-    shown = 0.
-    while not all(f.done() for f in futures):
+@patch
+def wait(self:Engine, futures, progress, folder):
+    "Take the results of a round as they come, and show how far it is; False: the scheduler is gone"
+    pending,kept,shown = dict(futures),True,0.
+    while pending:
+        for o in [o for o,f in pending.items() if f.done()]: kept &= self.take(o, pending.pop(o), folder)
+        if time.time() - shown > .5:
+            progress.show()
+            shown = time.time()
         time.sleep(.1)
-        if time.time() - shown < .5: continue
-        progress.show()
-        shown = time.time()
+    return kept
 
 # %% ../nbs/52_engine.ipynb #09a9d7da
 def execute(
@@ -419,7 +420,7 @@ def execute(
         else:
             with local_client(min(n_jobs, len(engine.left())), _named_gpu(jobs)) as (client, folder):
                 engine.work(client, progress, folder)
-    if engine.refused and not any(finished(o) for _,o in engine.jobs): raise InputError(next(iter(engine.refused.values())))
+    if engine.refused and not any(finished(o) for _,o in engine.jobs): raise InputError(engine.refused[0])
     return engine.failed
 
 def _named_gpu(jobs): return any(':' in c.device for c,_ in jobs) # cuda:1 is that one, for all of them

@@ -11,12 +11,13 @@ __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS
 # %% ../nbs/50_runs.ipynb #013ed195
 import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, re, shutil, signal, sys
 import threading, time, warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, is_own, keep_memory, number, whole
+from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, full_path, is_own, keep_memory, number, whole
 from .methods import METHODS, has_stage2, known_method, make_regularizer, own_regularizer
 
 # %% ../nbs/50_runs.ipynb #e32695c4
@@ -139,8 +140,11 @@ def _check_type(name, kind, v):
 
 def _check_ranges(c):
     for k in ('w_bits', 'a_bits', 'first_last_bits'): whole(k, getattr(c, k), 1, 8)
-    for k in ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'seed', 'checkpoint_every'): whole(k, getattr(c, k), 0)
-    whole('fp_epochs', c.fp_epochs, -1); whole('workers', c.workers, -1); whole('processes', c.processes, 1); whole('eval_every', c.eval_every, 1)
+    counts = ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'checkpoint_every')
+    for k in counts: whole(k, getattr(c, k), 0, 2**31 - 1)
+    whole('seed', c.seed, 0, 2**32 - 1)
+    for k,lowest in dict(fp_epochs=-1, workers=-1, processes=1, eval_every=1).items():
+        whole(k, getattr(c, k), lowest)
     if c.fp_epochs == 0 and not c.pretrained: raise InputError('fp_epochs=0: a full-precision start without training needs pretrained=True')
     number('lam', c.lam); number('lr', c.lr); number('step_lr', c.step_lr); number('momentum', c.momentum, 0, 1)
     if c.weight_decay != -1: number('weight_decay', c.weight_decay)
@@ -267,7 +271,7 @@ def _record(
 )->tuple: # (its object, ''), or (None, what is wrong with it)
     "Read a record of a run, as UTF-8 whatever the locale"
     try: data = Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError): return None, _MISSING
+    except (FileNotFoundError, NotADirectoryError, ValueError): return None, _MISSING
     except OSError as e: return None, f'cannot be read ({e.strerror})'
     if not data.strip(): return None, 'is empty'
     try: o = json.loads(data)
@@ -298,7 +302,7 @@ def failure(
     out, # A run's folder
 )->str:  # One line; '' for a run that did not fail
     "Why a run failed, the last time that it was tried"
-    return '' if finished(out) else (_record(Path(out)/FAILED)[0] or {}).get('why', '')
+    return '' if finished(out) else str((_record(Path(out)/FAILED)[0] or {}).get('why', ''))
 
 def tell_broken(
     jobs, # (RunConfig, folder) pairs that are about to be done
@@ -321,9 +325,9 @@ def claim(
     out,           # The run's folder
 )->Path:           # The folder, which now exists
     "Make the folder of a run; raises `InputError` where it is a file, not writable, or holds another run, finished or to be gone on with"
-    out = Path(out).expanduser().absolute()
-    if out.exists() and not out.is_dir(): raise InputError(f'out={out}: is a file; name a folder')
-    kind = 'a finished run' if finished(out) else 'the checkpoint of a run' if (out/CHECKPOINT).is_dir() else ''
+    out = full_path('out', out)
+    if os.path.isfile(out): raise InputError(f'out={out}: is a file; name a folder')
+    kind = 'a finished run' if finished(out) else 'the checkpoint of a run' if os.path.isdir(out/CHECKPOINT) else ''
     if kind:
         old,new = _record(out/'config.json')[0] or {},cfg.identity()
         diff = [f'{k}={old[k]!r}, now {v!r}' for k,v in new.items() if k in old and _utf8(old[k]) != v]
@@ -331,7 +335,8 @@ def claim(
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out/f'.probe{os.getpid()}'; probe.touch(); probe.unlink()
-    except OSError as e: raise InputError(f'out={out}: cannot be written to ({e.strerror}); name another folder') from None
+    except (OSError, ValueError) as e:
+        raise InputError(f"out={out}: cannot be written to ({getattr(e, 'strerror', e)}); name another folder") from None
     return out
 
 # %% ../nbs/50_runs.ipynb #9867fc4d
@@ -634,8 +639,9 @@ def read_settings(
 )->dict:   # Names and values, of the right types
     "Settings from a YAML file; raises `InputError`"
     import yaml
-    try: given = yaml.safe_load(Path(path).expanduser().read_text(encoding='utf-8'))
+    try: given = yaml.safe_load(full_path('config', path).read_text(encoding='utf-8'))
     except OSError as e: raise InputError(f'config={path!r}: cannot be read ({e.strerror})') from None
+    except InputError: raise
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         why = ' '.join(str(getattr(e, 'problem_mark', None) or e).split())[-100:] or type(e).__name__
         raise InputError(f'config={path!r}: is no YAML ({why}): write a setting a line, as in epochs: 12') from None
@@ -680,7 +686,7 @@ def guarded(
         if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *a: sys.exit(143)) # so that worker processes end too
         warnings.filterwarnings('ignore', category=FutureWarning) # of libraries, at import; nothing a reader of this line can do about them
         try: return sys.exit(f(argv) or 0)
-        except InputError as e: print(f'{prog}: {e}', file=sys.stderr); sys.exit(2)
+        except InputError as e: print(f"{prog}: {' '.join(str(e).splitlines())}", file=sys.stderr); sys.exit(2)
         except KeyboardInterrupt: print(f'\n{prog}: stopped; what is finished is kept, the same command goes on from there', file=sys.stderr); sys.exit(130)
     return main
 
@@ -715,12 +721,14 @@ def main(argv=None):
     from binreg_nb.engine import execute # who does the runs is decided above this notebook, and Dask is slow to import
     a = parse_settings(_options(), argv, ['out'] + [f.name for f in fields(RunConfig)])
     out,quiet,notebook,scheduler = (a.pop(k) for k in ('out', 'quiet', 'notebook', 'scheduler'))
-    for k in ('data', 'start'): a[k] = a[k] and str(Path(a[k]).expanduser().absolute())
+    for k in ('data', 'start'): a[k] = a[k] and str(full_path(k, a[k]))
     if os.path.isdir(a['dataset']) and os.sep in a['dataset']: a['dataset'] = str(Path(a['dataset']).absolute())
     cfg = RunConfig(**a).resolve()
-    new = not Path(out).exists()
-    out = claim(cfg, out or Path('runs')/cfg.name())
-    if new and not any(out.iterdir()): out.rmdir()
+    out = full_path('out', out or Path('runs')/cfg.name())
+    new = not os.path.exists(out)
+    claim(cfg, out)
+    with suppress(OSError): # another command may have begun to write here
+        if new: out.rmdir()
     jobs = run_jobs(cfg, out)
     tell_broken(jobs)
     if not finished(out) and not quiet: print(f"training {' then '.join(o.name for _,o in jobs)}", flush=True)

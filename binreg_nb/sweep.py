@@ -7,13 +7,13 @@ __all__ = ['SWEEPS', 'NETWORKS', 'ABLATIONS', 'COMMON', 'PRESETS', 'SEEDS', 'swe
            'table3', 'table4', 'figures', 'starts', 'paper', 'ablation', 'Sweep', 'measure_epoch', 'main']
 
 # %% ../nbs/51_sweep.ipynb #a0fd9795
-import sys, time
+import os, sys, time
 from argparse import BooleanOptionalAction
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from .core import InputError, choose, whole
+from .core import InputError, choose, full_path, whole
 from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished, guarded, parse_settings, tell_broken
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
@@ -118,7 +118,7 @@ class Sweep:
         if not cfgs: raise InputError('a sweep needs at least one run')
         fp = [replace(c.full_precision(), data=c.data, device=c.device, workers=c.workers) for c in cfgs if not c.start]
         by_name = {c.name():c for c in fp + cfgs}
-        self.folder,self.measured = Path(folder).expanduser().absolute(),[]
+        self.folder,self.measured = full_path('out', folder),[]
         self.jobs = [(c, self.folder/n) for n,c in by_name.items()]
         if self.left(): cfgs[0].resolve() # names are looked up, which imports PyTorch, only where there is work
 
@@ -141,7 +141,7 @@ class Sweep:
 
     def _check_folder(self, cfg, out):
         "Raise `InputError` where no run can be written"
-        new = not out.exists()
+        new = not os.path.exists(out)
         claim(cfg, out)
         with suppress(OSError): # another sweep may have begun to write here
             if new: out.rmdir()
@@ -230,10 +230,10 @@ def _parser():
 def _grid(a):
     "The configurations that the command line asks for, and their folder"
     name,out,rows,seeds = (a.pop(k) for k in ('name', 'out', 'rows', 'seeds'))
-    grid = SWEEPS[choose('sweep', name, SWEEPS)]; seeds = whole('seeds', seeds, 0) or SEEDS.get(name, 1)
+    grid = SWEEPS[choose('sweep', name, SWEEPS)]; seeds = whole('seeds', seeds, 0, 1000) or SEEDS.get(name, 1)
     if rows and not name.startswith('table'): raise InputError(f"rows={rows!r}: only a table has rows (available: {', '.join(k for k in SWEEPS if k.startswith('table'))})")
     a.update({k:v for k,v in PRESETS.get(name, {}).items() if a[k] == getattr(RunConfig(), k)})
-    for k in ('data', 'start'): a[k] = a[k] and str(Path(a[k]).expanduser().absolute())
+    for k in ('data', 'start'): a[k] = a[k] and str(full_path(k, a[k]))
     if Path(a['dataset']).is_dir() and '/' in a['dataset']: a['dataset'] = str(Path(a['dataset']).absolute())
     cfgs = [c for i in range(seeds) for c in grid(RunConfig(**a, seed=i), *([rows] if rows else []))]
     return name, cfgs, Path(out or Path('runs')/('demo' if name == 'demo' else Path(a['dataset']).name))
