@@ -30,7 +30,7 @@ class RunConfig:
     size:int=0                 # Image side in pixels; 0 for the dataset's own
     subset:int=0               # Training images to use, stratified by class; 0 for all
     stride:int=0               # Total stride of the network: 8, 16 or 32; 0 for what suits the size
-    method:str='br'            # Method: fp (full precision), lsq, kure, br, br_decoupled, dampen or freeze
+    method:str='br'            # Method: fp (full precision), lsq, kure, br, br_decoupled, dampen, freeze or obr
     w_bits:int=2               # Bits of the weights, 1 to 8
     a_bits:int=2               # Bits of the activations, 1 to 8
     first_last_bits:int=8      # Bits of the first and the last layer
@@ -388,14 +388,16 @@ def _train(cfg, learn, out):
     from fastai.callback.fp16 import AMPMode
     from binreg_nb import learner # adds the methods
     from binreg_nb.callbacks import BNReestimate, DeviceMixedPrecision, StepWatch, TrainingDiverged
+    from binreg_nb.dynamics import Dynamics
     if cfg.precision != 'fp32': learn.add_cb(DeviceMixedPrecision(AMPMode(cfg.precision)))
     if cfg.method != 'fp':
         learn.quantize(cfg.w_bits, cfg.a_bits, first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
     else: learn.add_cb(StepWatch())
     if cfg.epochs == 0: return _only_evaluate(cfg, learn, out)
     bn = [BNReestimate(cfg.bn_batches)] if cfg.bn_batches else []
+    watch = [] if cfg.method == 'fp' else [Dynamics(file=out/'dynamics.csv')]
     try: learn.fit_two_stage(cfg.epochs, cfg.warmup_epochs if has_stage2(cfg.method) else 0, regularizer(cfg), lr=cfg.lr, wd=cfg.weight_decay, step_lr=cfg.step_lr, stage2=cfg.stage2, eval_every=cfg.eval_every,
-                             bn_batches=0, pct_start=.15 if cfg.method == 'fp' and not cfg.pretrained else 0., cbs=[*bn, _log_callback(cfg, out)])
+                             bn_batches=0, pct_start=.15 if cfg.method == 'fp' and not cfg.pretrained else 0., cbs=[*bn, *watch, _log_callback(cfg, out)])
     except TrainingDiverged as e: return str(e)
     learn.stale_bn = bn[0].stale if bn else {}
     return 'ok'
