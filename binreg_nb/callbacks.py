@@ -24,6 +24,7 @@ from torch import nn
 from torch.amp import GradScaler, autocast
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from .checkpoint import has_state
 from .core import STAGE2, InputError, choose, number, whole
 from .layers import quant_layers, run_batches
 
@@ -98,19 +99,6 @@ def begin(self:TwoStageQAT):
     self.n_steps = 0
     if hasattr(self.reg, 'reset'): self.reg.reset()
 
-@patch
-def state_dict(self:TwoStageQAT):
-    "What a resumed run needs: tensors and plain data"
-    state = dict(n_steps=self.n_steps)
-    if hasattr(self.reg, 'state_dict'): state['reg'] = self.reg.state_dict()
-    return state
-
-@patch
-def load_state_dict(self:TwoStageQAT, state):
-    "Go on from there; before or after the fit begins"
-    self.n_steps,self.resumed = int(state['n_steps']),True
-    if 'reg' in state: self.reg.load_state_dict(state['reg'])
-
 # %% ../nbs/30_callbacks.ipynb #06e00c8c
 def step_parameters(
     model, # A quantized model
@@ -133,6 +121,18 @@ class RegColumn(Callback):
     def after_validate(self):
         if self.trained: self.recorder.log.append(self.learn.two_stage_qat.mean_reg())
         self.trained = False
+
+# %% ../nbs/30_callbacks.ipynb #2b3d2af9
+@patch
+def state_dict(self:TwoStageQAT):
+    state = dict(n_steps=self.n_steps, values=torch.stack(self.values) if self.values else None)
+    return {**state, 'reg':self.reg.state_dict()} if has_state(self.reg) else state
+
+@patch
+def load_state_dict(self:TwoStageQAT, state):
+    self.n_steps,self.resumed = state['n_steps'],True
+    self.values = [] if state['values'] is None else list(state['values'])
+    if has_state(self.reg): self.reg.load_state_dict(state['reg'])
 
 # %% ../nbs/30_callbacks.ipynb #f02603e7
 def _innermost(opt):
@@ -272,6 +272,13 @@ class BNReestimate(Callback):
         self.stale = bn_statistics(self.model)
         with learner_autocast(self.learn): reestimate_bn(self.model, self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
 
+# %% ../nbs/30_callbacks.ipynb #16284835
+@patch
+def state_dict(self:BNReestimate): return dict(stale=self.stale)
+
+@patch
+def load_state_dict(self:BNReestimate, state): self.stale = state['stale']
+
 # %% ../nbs/30_callbacks.ipynb #88ca8385
 class EvalEvery(Callback):
     "Evaluates every few epochs, and after the last"
@@ -333,11 +340,11 @@ class StepWatch(Callback):
 
 # %% ../nbs/30_callbacks.ipynb #ea430eff
 @patch
-def begin(self:StepWatch):
-    "Note where the steps start"
+def begin(self:StepWatch, start=None):
+    "Note where the steps start; or where they did, before a checkpoint was written"
     self.begun,self.collapsed,self.bad,self.count = True,[],None,0
     self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(self.model).items() for k in ('weight_quantizer', 'act_quantizer')}
-    self.start = {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
+    self.start = start or {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
     self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
     self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
 
@@ -388,6 +395,18 @@ def culprit(self:StepWatch):
     finally: [h.remove() for h in hooks]
     if not all(p.isfinite().all() for n,p in self.model.named_parameters() if not found or not n.startswith(found[0])): return f'its damage has spread over the weights; StepWatch(every=1) catches the layer'
     return f"the first output that is not finite is that of '{found[0]}'" if found else 'every output on this batch is finite, so it is the loss or the regularizer'
+
+# %% ../nbs/30_callbacks.ipynb #5074b4a4
+@patch
+def state_dict(self:StepWatch):
+    return dict(start=self.start, low=list(self.low), collapsed=self.collapsed, bad=self.bad, count=self.count)
+
+@patch
+def load_state_dict(self:StepWatch, state):
+    "Watch on, from the steps with which the fit began"
+    self.begin(state['start'])
+    self.low = {n:s for n,s in self.low.items() if n in state['low']}
+    self.collapsed,self.bad,self.count = state['collapsed'],state['bad'],state['count']
 
 # %% ../nbs/30_callbacks.ipynb #47ce67b7
 _ASKS = ('item tolist cpu numpy nonzero masked_select unique equal allclose is_nonzero argwhere __bool__ __int__ __float__ __index__ __array__ __format__ __repr__ __contains__ '
@@ -445,4 +464,6 @@ class RecordOnDevice(Callback):
         self.n += len(new)
         if new: self.recorder.losses[-len(new):] = list(torch.stack(new).cpu())
 
+    def state_dict(self): return dict(n=len(self.recorder.losses))
+    def load_state_dict(self, state): self.n = state['n'] # a checkpoint has them on the host
     def after_fit(self): self.use(AvgSmoothLoss)

@@ -10,7 +10,7 @@ from .fused import operator
 
 # %% ../nbs/06_depthwise.ipynb #4e336162
 def _overlap(n_in, n_out, stride, at):
-    "Outputs (as a slice) for which the kernel's element at offset `at` lies on the map, and the inputs it meets"
+    "Outputs (a slice) whose kernel element at offset `at` lies on the map, and the inputs it meets"
     first = max(0, -(at//stride))
     end = max(first, min(n_out, (n_in - 1 - at)//stride + 1))
     start = first*stride + at
@@ -27,12 +27,15 @@ def depthwise_weight_grad(
 ):            # Gradient of the weights, C x 1 x height x width
     "Weight gradient of a depthwise convolution, for maps smaller than the kernel"
     x,grad = x.permute(0, 2, 3, 1),grad.permute(0, 2, 3, 1)
-    def overlaps(d): return [_overlap(x.shape[1 + d], grad.shape[1 + d], stride[d], i*dilation[d] - padding[d]) for i in range(kernel[d])]
+    def overlaps(d):
+        offsets = [i*dilation[d] - padding[d] for i in range(kernel[d])]
+        return [_overlap(x.shape[1 + d], grad.shape[1 + d], stride[d], at) for at in offsets]
 
     out = x.new_zeros(*kernel, x.shape[3])
     for i,(gi,xi) in enumerate(overlaps(0)):
         for j,(gj,xj) in enumerate(overlaps(1)):
-            if gi.stop > gi.start and gj.stop > gj.start: out[i, j] = (grad[:, gi, gj]*x[:, xi, xj]).sum((0, 1, 2))
+            if gi.stop > gi.start and gj.stop > gj.start:
+                out[i, j] = (grad[:, gi, gj]*x[:, xi, xj]).sum((0, 1, 2))
     return out.permute(2, 0, 1).unsqueeze(1)
 
 # %% ../nbs/06_depthwise.ipynb #62f1f9e9
@@ -42,7 +45,8 @@ def is_tiny(
     groups, # Its groups
 )->bool:
     "Is this a depthwise convolution on a CPU whose kernel is larger than the map?"
-    if x.device.type != 'cpu' or x.dim() != 4 or x.dtype not in (torch.float32, torch.float64): return False
+    if x.device.type != 'cpu' or x.dim() != 4: return False
+    if x.dtype not in (torch.float32, torch.float64): return False
     return groups == len(w) == x.shape[1] and max(x.shape[2:]) < max(w.shape[2:])
 
 # %% ../nbs/06_depthwise.ipynb #045b20ae
@@ -59,17 +63,22 @@ def _backward(ctx, grad):
     dw = depthwise_weight_grad(x, grad, w.shape[2:], *ctx.how) if need_w else None
     return dx, dw, grad.sum((0, 2, 3)) if need_bias else None, None, None, None
 
-operator('depthwise_conv2d(Tensor x, Tensor w, Tensor? bias, int[] stride, int[] padding, int[] dilation) -> Tensor',
+operator('depthwise_conv2d(Tensor x, Tensor w, Tensor? bias, '
+         'int[] stride, int[] padding, int[] dilation) -> Tensor',
          _forward, _forward, _setup, _backward)
 
 # %% ../nbs/06_depthwise.ipynb #96d3b265
 class Conv2d(nn.Conv2d):
     "PyTorch's, but on a CPU a depthwise kernel larger than its map gets a fast gradient"
     def _conv_forward(self, x, w, bias):
-        usual = self.padding_mode != 'zeros' or isinstance(self.padding, str) or not torch.is_grad_enabled()
-        if usual or torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or not is_tiny(x, w, self.groups):
-            return super()._conv_forward(x, w, bias)
-        return torch.ops.binreg.depthwise_conv2d(x, w, bias, self.stride, self.padding, self.dilation)
+        if not self._gains(x, w): return super()._conv_forward(x, w, bias)
+        how = self.stride,self.padding,self.dilation
+        return torch.ops.binreg.depthwise_conv2d(x, w, bias, *how)
+
+    def _gains(self, x, w):
+        if self.padding_mode != 'zeros' or isinstance(self.padding, str): return False
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'): return False
+        return torch.is_grad_enabled() and is_tiny(x, w, self.groups)
 
 def fast_depthwise(
     model:nn.Module, # Any model; changed in place

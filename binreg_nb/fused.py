@@ -27,7 +27,7 @@ def set_compile(
 
 # %% ../nbs/05_fused.ipynb #9b6b6cb2
 class Fused:
-    "A plain function of tensors that runs as one compiled pass where that pays, and as it stands elsewhere"
+    "A plain function of tensors, run as one compiled pass where that pays and as it stands elsewhere"
     def __init__(self,
         f, # The function; its first argument is flat and decides whether compiling pays
     ):
@@ -58,11 +58,14 @@ def _examples(args):
 
 def _compiled(f, args):
     "`f`, compiled for arguments of this kind"
-    from torch._inductor import config, standalone_compile # imported here: it takes seconds, and who never trains never needs it
+    # imported here: it takes seconds, and who never trains never needs it
+    from torch._inductor import config, standalone_compile
     from torch.fx.experimental.proxy_tensor import make_fx
-    if torch._dynamo.config.disable or torch.float64 in [a.dtype for a in args] or 1 in args[0].shape: return f
+    if torch._dynamo.config.disable or 1 in args[0].shape: return f
+    if torch.float64 in [a.dtype for a in args]: return f
     examples = _examples(args)
-    one = isinstance(f(*_examples([a[:8] if a.shape == args[0].shape else a for a in args])), Tensor)
+    few = [a[:8] if a.shape == args[0].shape else a for a in args]
+    one = isinstance(f(*_examples(few)), Tensor)
     def listed(*a): return [f(*a)] if one else list(f(*a))
     with torch.no_grad(), config.patch({'cpp.threads': torch.get_num_threads()}):
         graph = make_fx(listed, tracing_mode='symbolic')(*examples)
@@ -74,7 +77,8 @@ def is_symbolic(
     x:Tensor, # A tensor
 )->bool:
     "Is this a tensor of a graph that is being traced, rather than one with numbers in it?"
-    return type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__ or torch.compiler.is_compiling()
+    subclass = type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    return subclass or torch.compiler.is_compiling()
 
 # %% ../nbs/05_fused.ipynb #b73f1312
 from fastcore.basics import patch
@@ -179,7 +183,8 @@ def operator(
 def _for_autograd(name, setup, backward):
     "The operator where gradients are wanted"
     def compute(args):
-        with torch._C._AutoDispatchBelowAutograd(): return getattr(torch.ops.binreg, name).default(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return getattr(torch.ops.binreg, name).default(*args)
 
     def forward(ctx, *args):
         output = compute(args)
@@ -189,14 +194,15 @@ def _for_autograd(name, setup, backward):
     rule = dict(forward=staticmethod(forward), backward=staticmethod(once_differentiable(backward)))
     function = type(name, (torch.autograd.Function,), rule)
     def kernel(*args):
-        wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
-        return function.apply(*args) if wanted else compute(args)
+        learns = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        return function.apply(*args) if learns and torch.is_grad_enabled() else compute(args)
     return kernel
 
 # %% ../nbs/05_fused.ipynb #0f41ed1d
 def _for_functorch(name, setup, backward):
     "The operator inside functorch's transforms"
     def forward(*args): return getattr(torch.ops.binreg, name)(*args)
-    rule = dict(forward=staticmethod(forward), setup_context=staticmethod(setup), backward=staticmethod(backward))
+    rule = dict(forward=forward, setup_context=setup, backward=backward)
+    rule = {k:staticmethod(f) for k,f in rule.items()}
     function = type(name, (torch.autograd.Function,), rule)
     return lambda *args: function.apply(*args)

@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from torch import nn
 from . import figures, metrics
 from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, RegColumn, StepRate, StepWatch, TwoStageQAT, same_random_state
+from .checkpoint import Checkpoint, as_text
 from .core import InputError, number, whole
 from .layers import QUANTIZED, QuantLayer, calibrate, low_bit_layers, quant_layers, quantize_model, run_batches
 
@@ -77,6 +78,7 @@ def fit_two_stage(self:Learner,
     pct_start:float=0.,      # Share of training in which the learning rate rises
     cbs=None,                # More callbacks
     start_epoch:int=0,       # Epoch to go on from
+    checkpoint=None,         # Folder for checkpoints, or a `Checkpoint`: the same call goes on where a killed one was
 ):
     "Quantization-aware training in two stages under one cosine schedule (Han et al. 2021)"
     whole('n_epoch', n_epoch, 1)
@@ -90,8 +92,21 @@ def fit_two_stage(self:Learner,
     if bn_batches: own.append(BNReestimate(bn_batches))
     if eval_every != 1: own.append(EvalEvery(eval_every))
     if step_lr != 1: own.append(StepRate(step_lr))
+    if checkpoint is not None: own.append(_checkpoint(checkpoint, locals()))
     try: self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
-    finally: vars(self.recorder)['smooth_loss'] = AvgSmoothLoss(self.recorder.smooth_loss.beta) # after an interrupt, too
+    finally:
+        vars(self.recorder)['smooth_loss'] = AvgSmoothLoss(self.recorder.smooth_loss.beta) # after an interrupt, too
+        for c in own:
+            if isinstance(c, Checkpoint): c.release()
+
+_TWO_STAGE = 'n_epoch warmup_epochs reg lr wd stage2 bn_batches step_lr eval_every pct_start'.split()
+
+def _checkpoint(given, args):
+    "A `Checkpoint` that knows what the fit is"
+    res = given if isinstance(given, Checkpoint) else Checkpoint(given)
+    own = {k:args[k] if isinstance(args[k], (int, float, str)) else as_text(args[k]) for k in _TWO_STAGE}
+    res.settings = {**own, **res.settings}
+    return res
 
 def _schedule(learn, lr, pct_start):
     "The cosine, for each of the optimizer's groups"

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'FLOOR', 'code_range', 'lsq_forward', 'lsq_backward', 'offset_forward', 'offset_backward',
-           'act_forward', 'act_backward', 'grid_step', 'precision', 'quantize', 'values_per_step', 'quantize_grads',
-           'lsq', 'lsq_step', 'mse_step', 'fit_offset', 'LSQQuantizer']
+           'act_forward', 'act_backward', 'grid_step', 'precision', 'quantize', 'values_per_step', 'in_use',
+           'quantize_grads', 'lsq', 'lsq_step', 'mse_step', 'fit_offset', 'LSQQuantizer']
 
 # %% ../nbs/10_quantizers.ipynb #c25eb32c
 import functools, warnings
@@ -92,7 +92,7 @@ def _forward_pass(act, dtype):
     return Fused(forward)
 
 def _shared(d, x, step, codes):
-    "What `d` says about a parameter: its sum over all that shares it, over √Qp, with the sign of the step"
+    "What `d` says about a parameter: its sum over all that shares it, over √Qp"
     total = d.sum(1, keepdim=True) if x.dim() == 2 else d.sum()
     return total * codes[1].clamp(min=1).rsqrt()
 
@@ -101,11 +101,13 @@ def _shared(d, x, step, codes):
 def _backward_pass(act):
     "The pass back: (grad, x, step, codes, offset, used) -> gradients of x, step, offset"
     def backward(grad, x, step, codes, *offset_used):
-        dx,dstep,*doffset = act_backward(grad, x, grid_step(step), codes[0], codes[1], *offset_used[:1], act=act)
+        offset,used = offset_used[:1],offset_used[1:]
+        lo,hi = codes[0],codes[1]
+        dx,dstep,*doffset = act_backward(grad, x, grid_step(step), lo, hi, *offset, act=act)
         dstep = _shared(dstep, x, step, codes)
-        sums = [torch.where(step < 0, -dstep, dstep)]
-        if doffset: sums.append(torch.where(offset_used[1], _shared(doffset[0], x, step, codes), 0.))
-        return dx.to(x.dtype), *sums
+        dstep = torch.where(step < 0, -dstep, dstep)
+        doffset = [torch.where(u, _shared(d, x, step, codes), 0.) for d,u in zip(doffset, used)]
+        return dx.to(x.dtype), dstep, *doffset
     return Fused(backward)
 
 # %% ../nbs/10_quantizers.ipynb #0b46687b
@@ -114,7 +116,7 @@ def precision(x, step):
     return torch.promote_types(torch.promote_types(x.dtype, step.dtype), torch.float32)
 
 def _params(step, codes, offset, axis, dtype):
-    "The parameters beside a flat tensor, scalars or columns beside rows: step, codes, and the offset where there is one"
+    "Step, codes and any offset, as they stand beside a flat tensor: scalars, or columns beside rows"
     if step.dtype != dtype: step = step.to(dtype)
     if codes.dtype != dtype: codes = codes.to(dtype)
     if axis is not None: step = step.reshape(-1, 1)
@@ -147,6 +149,13 @@ def values_per_step(
     if axis is not None: n /= max(x.shape[axis], 1)
     return max(n, 1)
 
+def in_use(
+    offset, # The offset's parameter, or None
+    used,   # Has calibration decided for it? A tensor, or None
+):          # The offset, or None where it is not in use
+    "The offset that has to be computed with; asked only on a CPU, where asking costs nothing"
+    if offset is None or used.device.type != 'cpu' or used: return offset
+
 def quantize_grads(
     grad:Tensor,        # Gradient of x̂
     x:Tensor,           # The values that were quantized
@@ -154,11 +163,14 @@ def quantize_grads(
     axis, batched, g, act,     # `g` in place of 1/√N, or None
 )->tuple:               # Gradients of x, of the step and of the offset (None without one)
     "The backward pass"
-    params = _params(step, codes, offset, axis, precision(x, step))
-    if offset is not None: params = *params, used
-    dx,*sums = _backward_pass(act)(flat(in_order_of(grad, x, axis), axis, x), flat(x, axis), *params)
+    computed = in_use(offset, used)
+    params = _params(step, codes, computed, axis, precision(x, step))
+    if computed is not None: params = *params, used
+    grad = flat(in_order_of(grad, x, axis), axis, like=x)
+    dx,*sums = _backward_pass(act)(grad, flat(x, axis), *params)
     scale = values_per_step(x, axis, batched)**-.5 if g is None else g
     dstep,*doffset = [_like_step(d.mul(scale), step) for d in sums]
+    if offset is not None and computed is None: doffset = [torch.zeros_like(offset)]
     return unflat(dx, x, axis), dstep, doffset[0] if doffset else None
 
 def _like_step(d, step):
@@ -167,10 +179,11 @@ def _like_step(d, step):
     return d if d.dtype == step.dtype else d.to(step.dtype)
 
 # %% ../nbs/10_quantizers.ipynb #edcf084a
-_ARGS = 'Tensor x, Tensor step, Tensor codes, Tensor? offset, Tensor? used, int? axis, bool batched, float? g, str act'
+_ARGS = ('Tensor x, Tensor step, Tensor codes, Tensor? offset, Tensor? used, '
+         'int? axis, bool batched, float? g, str act')
 
 def _lsq(x, step, codes, offset, used, axis, batched, g, act):
-    return quantize(x, step, codes, offset, axis, act)
+    return quantize(x, step, codes, in_use(offset, used), axis, act)
 
 def _lsq_fake(x, step, codes, offset, used, axis, batched, g, act): return new_like(x, axis)
 
@@ -180,19 +193,23 @@ def _lsq_backward(grad, x, step, codes, offset, used, axis, batched, g, act):
     return dx, dstep, x.new_empty(0) if doffset is None else doffset
 
 def _lsq_backward_fake(grad, x, step, codes, offset, used, axis, batched, g, act):
-    return new_like(x, axis), torch.empty_like(step), x.new_empty(0) if offset is None else torch.empty_like(offset)
+    doffset = x.new_empty(0) if offset is None else torch.empty_like(offset)
+    return new_like(x, axis), torch.empty_like(step), doffset
 
-operator(f'lsq_backward(Tensor grad, {_ARGS}) -> (Tensor, Tensor, Tensor)', _lsq_backward, _lsq_backward_fake)
+operator(f'lsq_backward(Tensor grad, {_ARGS}) -> (Tensor, Tensor, Tensor)',
+         _lsq_backward, _lsq_backward_fake)
 
 # %% ../nbs/10_quantizers.ipynb #1ee33f8b
 def _lsq_setup(ctx, inputs, output):
-    *tensors,ctx.axis,ctx.batched,ctx.g,ctx.act = inputs
+    *tensors,axis,batched,g,act = inputs
+    ctx.settings = axis,batched,g,act
     ctx.save_for_backward(*tensors)
 
 def _lsq_rule(ctx, grad):
     tensors = ctx.saved_tensors
-    dx,dstep,doffset = torch.ops.binreg.lsq_backward(grad, *tensors, ctx.axis, ctx.batched, ctx.g, ctx.act)
-    return dx, dstep, None, None if tensors[3] is None else doffset, *(None,)*5
+    dx,dstep,doffset = torch.ops.binreg.lsq_backward(grad, *tensors, *ctx.settings)
+    if tensors[3] is None: doffset = None
+    return dx, dstep, None, doffset, *(None,)*5
 
 operator(f'lsq({_ARGS}) -> Tensor', _lsq, _lsq_fake, _lsq_setup, _lsq_rule)
 
@@ -205,13 +222,15 @@ def lsq(
     g:float=1.,         # Scale of the step's (and the offset's) gradient
     offset:Tensor=None, # Value of code 0 (LSQ+), shaped like `step`; None for 0
     axis:int=None,      # The channel dimension when `step` is per channel
-    act:str='',         # Activation of `x` that is computed in the same pass: 'relu', 'relu6', 'hardswish', or '' for none
+    act:str='',         # Activation of `x` in the same pass: 'relu', 'relu6', 'hardswish', '' for none
 )->Tensor:              # Quantized values: shape, dtype and memory layout of `x`
     "Quantize and de-quantize with LSQ's gradients (Esser et al. 2020, eq. 1-5)"
     if act: choose('act', act, ACTIVATIONS)
-    codes = torch.linspace(Qn, Qp, 2, device=x.device) # a kernel: a copy from the host would make a GPU wait
+    # `linspace` is a kernel: a copy from the host would make a GPU wait
+    codes = torch.linspace(Qn, Qp, 2, device=x.device)
     used = None if offset is None else torch.ones((), dtype=torch.bool, device=x.device)
-    return torch.ops.binreg.lsq(plain(x), step, codes, offset, used, axis, False, float(g)*max(Qp, 1)**.5, act)
+    g = float(g)*max(Qp, 1)**.5
+    return torch.ops.binreg.lsq(plain(x), step, codes, offset, used, axis, False, g, act)
 
 # %% ../nbs/10_quantizers.ipynb #a35a63ce
 def lsq_step(
@@ -254,7 +273,7 @@ def fit_offset(
     Qp:int,           # Highest code
     n_refine:int=30,  # Rounds of regression
 )->tuple:             # (steps [G], offsets [G])
-    "Step and offset of least squared error, by alternating rounding and regression (LSQ+, section 3.2)"
+    "Step and offset of least squared error: rounding and regression in turn (LSQ+, section 3.2)"
     def error(s, o): return (offset_forward(x, s, Qn, Qp, o) - x).square().mean(1, keepdim=True)
 
     bottom,top,mean = x.amin(1, keepdim=True),x.amax(1, keepdim=True),x.mean(1, keepdim=True)
@@ -277,19 +296,21 @@ class LSQQuantizer(nn.Module):
     "Quantizes a tensor on a grid whose step is learned (Esser et al. 2020)"
     def __init__(self,
         n_bits:int,             # Bit width, 1 to 8
-        signed:bool=True,       # Two's complement, unsigned, or None: decided by the data at initialization
+        signed:bool=True,       # Two's complement, unsigned, or None: the data decide at initialization
         axis:int=None,          # Channel dimension for one step per channel; None for one step
         n_channels:int=None,    # Number of channels, with `axis`
-        batched:bool=False,     # Is dimension 0 a batch? Then N of the gradient scale counts one sample
-        negatives:str='signed', # Where `signed=None` meets negative values: 'signed', 'offset' (learned), 'unsigned' (clips them)
+        batched:bool=False,     # Is dimension 0 a batch? Then N counts the values of one sample
+        negatives:str='signed', # Where `signed=None` meets negative values: 'signed', 'offset', 'unsigned'
         init:str='lsq',         # Starting step: 'lsq' or 'mse'
     ):
         super().__init__()
         codes = code_range(n_bits, signed is not False)
         if (axis is None) != (n_channels is None):
-            raise InputError(f'axis={axis}, n_channels={n_channels}: give both for a step per channel, or neither')
+            raise InputError(f'axis={axis}, n_channels={n_channels}: '
+                             'give both for a step per channel, or neither')
         self.n_bits,self.signed,self.axis,self.batched = n_bits,signed,axis,batched
-        self.init,self.negatives = choose('init', init, INITS),choose('negatives', negatives, NEGATIVES)
+        self.init = choose('init', init, INITS)
+        self.negatives = choose('negatives', negatives, NEGATIVES)
         self.name,self.observer,self._ready = '',None,False
         self._make_state(codes, () if axis is None else n_channels)
 
@@ -301,7 +322,8 @@ def _make_state(self:LSQQuantizer, codes, shape):
     self.step = nn.Parameter(torch.ones(shape))
     self.offset = nn.Parameter(torch.zeros(shape)) if open_sign else None
     self.register_buffer('initialized', torch.tensor(False))
-    self.register_buffer('codes', torch.tensor(codes, dtype=torch.float32)) # a type that every backend averages and sends
+    # float32 is a type that every backend averages and sends
+    self.register_buffer('codes', torch.tensor(codes, dtype=torch.float32))
     self.register_buffer('with_offset', torch.tensor(False) if open_sign else None)
 
 @patch(as_prop=True)
@@ -340,14 +362,14 @@ def init_from(self:LSQQuantizer,
     "Set the codes' sign (where it is open) and the step from data"
     rows = self._rows(x)
     if rows.numel() == 0: raise InputError(f'{self._label()}: cannot start from no values')
-    if not rows.isfinite().all(): raise InputError(f'{self._label()}: cannot start from infinite or missing (nan) values')
+    if not rows.isfinite().all():
+        raise InputError(f'{self._label()}: cannot start from infinite or missing (nan) values')
     if self.signed is None: self._decide_sign(bool((rows < 0).any()))
-    if self.uses_offset: s,o = fit_offset(rows, self.Qn, self.Qp)
-    else: s,o = (mse_step if self.init == 'mse' else lsq_step)(rows, self.Qn, self.Qp),None
+    s,o = self._starting_grid(rows)
     zero = rows.abs().amax(1) == 0
     if zero.any(): s = torch.where(zero, self._step_for_zeros(x), s)
     self.step.copy_(s.reshape(self.step.shape).clamp(min=FLOOR))
-    if self.offset is not None: self.offset.copy_(torch.zeros(()) if o is None else o.reshape(self.offset.shape))
+    if self.offset is not None: self.offset.copy_(o.reshape(self.offset.shape))
     self.initialized.fill_(True)
     self._ready = True
     return self
@@ -355,6 +377,14 @@ def init_from(self:LSQQuantizer,
 # %% ../nbs/10_quantizers.ipynb #c4074231
 @patch
 def _label(self:LSQQuantizer): return self.name or f'LSQQuantizer({self.n_bits} bits)'
+
+@patch
+def _starting_grid(self:LSQQuantizer, rows):
+    "Step and offset of each row, [G] and [G]"
+    if self.uses_offset: return fit_offset(rows, self.Qn, self.Qp)
+    start = mse_step if self.init == 'mse' else lsq_step
+    step = start(rows, self.Qn, self.Qp)
+    return step, torch.zeros_like(step)
 
 @patch
 def _decide_sign(self:LSQQuantizer, negative):
@@ -370,7 +400,7 @@ def _step_for_zeros(self:LSQQuantizer, x):
     weights = x.dim() > 1 and not self.batched
     size = x[0].numel()**-.5 if weights else 1.
     warnings.warn(f'{self._label()}: starts from zeros only, so its range is set to {size:.3g}; '
-                  'if it stays at zero, start it from other values (init_from) or give it more bits')
+                  'if it stays at zero, start it from other values (init_from) or use more bits')
     return size/max(self.Qp, 1)
 
 # %% ../nbs/10_quantizers.ipynb #5ad78d34
@@ -378,7 +408,7 @@ def _step_for_zeros(self:LSQQuantizer, x):
 def grad_scale(self:LSQQuantizer,
     x:Tensor, # The values that are quantized
 )->float:     # g = 1/√(N·Qp)
-    "Scale of the step's gradient; N counts the values of one sample that share the step (Esser et al. 2020, section 2.2)"
+    "Scale of the step's gradient (Esser et al. 2020, section 2.2)"
     return (values_per_step(x, self.axis, self.batched) * max(self.Qp, 1))**-.5
 
 @patch
@@ -387,15 +417,18 @@ def forward(self:LSQQuantizer,
 )->Tensor:       # Quantized values
     if self.observer is not None: return self.observer(x)
     if not self._ready and not torch.compiler.is_compiling(): self._start(x)
-    return torch.ops.binreg.lsq(plain(x), self.step, self.codes, self.offset, self.with_offset, self.axis, self.batched, None, '')
+    grid = self.step,self.codes,self.offset,self.with_offset
+    return torch.ops.binreg.lsq(plain(x), *grid, self.axis, self.batched, None, '')
 
 @patch
 def _start(self:LSQQuantizer, x):
-    "First use: start from this batch in training; an error in evaluation; nothing is learned from an empty batch"
+    "First use: start from this batch in training, an error in evaluation; an empty batch says nothing"
     if bool(self.initialized): self._ready = True
     elif self.training and x.numel(): self.init_from(x)
-    elif x.numel(): raise RuntimeError(f'{self._label()}: its step was never set. Calibrate first: calibrate(model, batches), '
-                                       'learn.quantize(...), quantizer.init_from(x), or load a calibrated state dict')
+    elif x.numel():
+        raise RuntimeError(f'{self._label()}: its step was never set. Calibrate first: '
+                           'calibrate(model, batches), learn.quantize(...), '
+                           'quantizer.init_from(x), or load a calibrated state dict')
 
 # %% ../nbs/10_quantizers.ipynb #71c91b45
 @patch
@@ -420,13 +453,14 @@ def extra_repr(self:LSQQuantizer):
 
 # %% ../nbs/10_quantizers.ipynb #5206a6fa
 @patch
-def _load_from_state_dict(self:LSQQuantizer, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
-    codes = state_dict.get(prefix + 'codes')
+def _load_from_state_dict(self:LSQQuantizer, state_dict, prefix, *args):
+    codes,errors = state_dict.get(prefix + 'codes'),args[-1]
     if codes is not None and int(codes[1] - codes[0]) != 2**self.n_bits - 1:
-        return errors.append(f'{prefix[:-1]}: the checkpoint has codes {int(codes[0])}..{int(codes[1])}, '
+        lo,hi = codes.int().tolist()
+        return errors.append(f'{prefix[:-1]}: the checkpoint has codes {lo}..{hi}, '
                              f'this quantizer {self.n_bits} bits; quantize with the same bits')
     if codes is not None and self.offset is not None: self._complete(state_dict, prefix)
-    nn.Module._load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+    nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
     self._ready = False # looked up again at the next use
 
 @patch

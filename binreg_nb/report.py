@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'YOUNGER', 'NO_SETTING', 'UNUSED', 'COLUMNS', 'RESULTS', 'REFERENCES', 'CSS', 'BINS_TEXT', 'load_runs',
-           'group_runs', 'summary_table', 'text_table', 'runs_table', 'about', 'best_cells', 'gap_text', 'report_html',
+           'group_runs', 'summary_table', 'text_table', 'runs_table', 'about', 'best_cells', 'report_html',
            'html_report', 'main']
 
 # %% ../nbs/63_report.ipynb #d1465cb4
@@ -16,7 +16,8 @@ from fastcore.xml import (Article, Body, Details, Div, Figcaption, H1, H2, Head,
 from .core import InputError, choose
 from .figures import LABELS as METHODS, bin_figure, curves_figure, read_json, read_layers
 from .runs import NO_EFFECT, RECORDS, RunConfig, any_terminal, broken, check_types, finished
-from .ledger import datasets_of, flat_table, gaps, ledger_caption, ledger_latex, ledger_markdown, ledger_table, ledgers, verdict_table, verdicts
+from .claims import gap_text, gaps, verdict_table, verdicts
+from .ledger import datasets_of, flat_table, ledger_caption, ledger_latex, ledger_markdown, ledger_table, ledgers
 
 # %% ../nbs/63_report.ipynb #e245a756
 NEEDED = ('network', 'dataset', 'method', 'w_bits', 'a_bits')
@@ -396,14 +397,6 @@ def _claims_parts(runs, choice):
         except InputError as e: out.append(P(f'{Path(d).name}: no verdicts: {e}', cls='note')); continue
         out += [P(Strong(Path(d).name), ': ', gap_text(g)), Div(Table(Thead(Tr(*map(Th, ('Claim', 'The paper says', 'Verdict', 'Seeds', 'Why')))), Tbody(*map(_claim_rows, vs))), cls='wide')]
     return out
-
-def gap_text(
-    g:pd.DataFrame, # As `ledger.gaps` gives it
-)->str:             # One or two sentences
-    "Where LSQ loses accuracy that a regularizer could win back"
-    one = lambda r: f'{r.network} at {r.bits} bits ({r.gap:.1f} points)' if r.n else f'{r.network} at {r.bits} bits (not measured)'
-    real,rest = [one(r) for r in g[g.real].itertuples()],[one(r) for r in g[~g.real].itertuples()]
-    return ("LSQ's gap to full precision is real for " + _list(real) if real else "LSQ has no gap to full precision that these seeds can show") + (f'. It is not for {_list(rest)}; no accuracy claim is judged there.' if rest else '.')
 
 # %% ../nbs/63_report.ipynb #9b49f81d
 def report_html(

@@ -9,11 +9,12 @@ __all__ = ['SWEEPS', 'NETWORKS', 'ABLATIONS', 'COMMON', 'PRESETS', 'SEEDS', 'swe
 # %% ../nbs/51_sweep.ipynb #a0fd9795
 import sys, time
 from argparse import BooleanOptionalAction
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from .core import InputError, choose, whole
-from .runs import Parser, RunConfig, add_options, broken, build, claim, execute, finished, guarded, tell_broken
+from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished, guarded, parse_settings, tell_broken
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
 SWEEPS = {}
@@ -128,13 +129,22 @@ class Sweep:
         n_jobs:int=1, # Runs at a time, each a process
         quiet=False,  # No progress bar?
         notebook=True, # Each as a papermill notebook, or as plain Python?
+        scheduler='', # Address of a Dask scheduler, as in tcp://host:8786, in place of processes of this machine
+        retry=False,  # Do runs that failed earlier again?
     )->dict:          # folder -> why it failed, for those that did
         "Do what is left"
         whole('n_jobs', n_jobs, 1)
-        for c,o in self.left()[:1]:
-            new = not o.exists(); claim(c, o)
-            if new: o.rmdir()
-        return execute(self.jobs, n_jobs, quiet, notebook)
+        if not self.left(): return {}
+        self._check_folder(*self.left()[0])
+        from binreg_nb.engine import execute # Dask is slow to import, and a finished sweep does not need it
+        return execute(self.jobs, n_jobs, quiet, notebook, scheduler, retry)
+
+    def _check_folder(self, cfg, out):
+        "Raise `InputError` where no run can be written"
+        new = not out.exists()
+        claim(cfg, out)
+        with suppress(OSError): # another sweep may have begun to write here
+            if new: out.rmdir()
 
 # %% ../nbs/51_sweep.ipynb #25ff79c2
 def _same_work(a, b): return (a.network, a.dataset, a.subset, a.size, a.stride, a.method == 'fp') == (b.network, b.dataset, b.subset, b.size, b.stride, b.method == 'fp')
@@ -184,6 +194,7 @@ def _rates(jobs):
 def _state(o):
     "A run's line of the plan"
     if finished(o): return f'done  {o.name}'
+    if failure(o): return f'left  {o.name} (failed: {failure(o)}; --retry-failed does it again)'
     return f'left  {o.name}' + (f' (unfinished: {broken(o)})' if broken(o) else '')
 
 def _cost(secs, disk, n_jobs, n, guessed, unknown):
@@ -195,7 +206,7 @@ def _cost(secs, disk, n_jobs, n, guessed, unknown):
 
 # %% ../nbs/51_sweep.ipynb #f4d6ca55
 COMMON = ('network', 'dataset', 'data', 'size', 'subset', 'stride', 'epochs', 'fp_epochs', 'batch_size', 'lr', 'step_lr', 'lam', 'warmup_epochs', 'negatives', 'bn_batches', 'eval_every',
-          'start', 'pretrained', 'device', 'precision', 'workers', 'channels_last', 'compile')
+          'start', 'pretrained', 'device', 'precision', 'workers', 'channels_last', 'compile', 'modules')
 PRESETS = dict(demo=dict(epochs=10, lr=.02)) # results/demo was measured so
 SEEDS = dict(table3=5) # Table 3 is about seeds; every other grid takes one unless told
 
@@ -203,12 +214,15 @@ def _parser():
     p = Parser(prog='binreg-sweep', description='Do a grid of runs: ' + '; '.join(f'{k}: {f.__doc__}' for k,f in SWEEPS.items()), allow_abbrev=False)
     p.add_argument('name', metavar='NAME', help=f"Which grid: {', '.join(SWEEPS)}")
     p.add_argument('--out', default='', help='Folder of the runs (default: runs/demo for the demo, else runs/DATASET, which all tables of a dataset share)')
+    p.add_argument('--config', default='', metavar='FILE', help='Settings from a YAML file, as for papermill -f; options beside it win')
     p.add_argument('--rows', default='', help="Only these lines of a table: a query on its columns, such as 'w_bits == 2' (default: all)")
     p.add_argument('--seeds', type=int, default=0, help='Seeds 0 to N-1 of every run (default: 5 for table3, else 1)')
     p.add_argument('-j', '--jobs', type=int, default=1, help='Runs at a time, each a process (default: 1)')
     p.add_argument('--notebook', action=BooleanOptionalAction, default=True, help='Each run as a papermill notebook, or as plain Python, which starts faster? (default: True)')
     p.add_argument('--dry-run', action='store_true', help='Only list the runs, what is done, and the time and disk expected')
     p.add_argument('--quiet', action='store_true', help='No progress bar')
+    p.add_argument('--scheduler', default='', help='Address of a Dask scheduler that does the runs, as in tcp://host:8786 (default: processes of this machine)')
+    p.add_argument('--retry-failed', action='store_true', help='Also do the runs that failed earlier')
     add_options(p, COMMON)
     return p
 
@@ -226,17 +240,33 @@ def _grid(a):
 
 @guarded
 def main(argv=None):
-    a = vars(_parser().parse_args(argv)); jobs,dry,quiet,notebook = (a.pop(k) for k in ('jobs', 'dry_run', 'quiet', 'notebook')); whole('jobs', jobs, 1)
-    name,cfgs,out = _grid(a); s = Sweep(cfgs, out)
+    a = parse_settings(_parser(), argv, ('out',) + COMMON)
+    jobs,dry,quiet,notebook,scheduler,retry = (a.pop(k) for k in ('jobs', 'dry_run', 'quiet', 'notebook', 'scheduler', 'retry_failed'))
+    whole('jobs', jobs, 1)
+    name,cfgs,out = _grid(a)
+    s = Sweep(cfgs, out)
     if dry: return print(s.plan(jobs, measure=True))
     n = len(s.left())
     print(f"{len(s.jobs)} runs in {s.folder}: {f'{n} to do' if n else 'all done'}", flush=True)
     tell_broken(s.left())
-    failed = s.run(jobs, quiet, notebook)
-    for o,why in failed.items(): print(f'binreg-sweep: {Path(o).name}: {why}', file=sys.stderr)
-    if not s.done(): return 1
-    for line in _results(name, s): print(line)
+    failed = s.run(jobs, quiet, notebook, scheduler, retry)
+    for o,why in failed.items(): print(f'binreg-sweep: {o.name}: {_with_log(o, why)}', file=sys.stderr)
+    if s.done():
+        for line in _results(name, s): print(line)
+    if n: print(_outcome(s, failed))
     return bool(failed)
+
+def _with_log(out, why): return f'{why} (see {out}/error.log)' if failure(out) else why
+
+def _outcome(s, failed):
+    "What became of the runs, in a line"
+    diverged = sum(finished(o).get('status') == 'diverged' for _,o in s.done())
+    tried = [o for o in failed if failure(o)]
+    parts = [f'{len(s.done()) - diverged} done']
+    if diverged: parts.append(f'{diverged} diverged')
+    if tried: parts.append(f'{len(tried)} failed')
+    if rest := len(failed) - len(tried): parts.append(f'{rest} not done')
+    return f"{len(s.jobs)} runs: {', '.join(parts)}" + ('; --retry-failed does the failed ones again' if tried else '')
 
 # %% ../nbs/51_sweep.ipynb #3ab27b69
 def _results(name, s):

@@ -184,7 +184,7 @@ def again_after_a_torn_record(cmd, tmp_path, folder):
 
 
 def test_every_sign_of_a_ledger_is_printed_where_there_is_only_ascii(cmd, tmp_path):
-    from binreg_nb.figures import demo_run
+    from binreg_nb.synthetic import demo_run
     for m in ('lsq', 'kure', 'br'):
         for seed in range(3): demo_run(tmp_path, m, 2, seed=seed)
     args = ['binreg-report', tmp_path, '--table', '4', '--claims']

@@ -1,6 +1,7 @@
 "The template of the supplement's figures, executed on synthetic runs"
 import nbformat, papermill, pytest
-from binreg_nb.figures import FIGURES, demo_run
+from binreg_nb.paper import FIGURES
+from binreg_nb.synthetic import demo_run
 
 
 def execute(root, tmp_path, networks, **kw):

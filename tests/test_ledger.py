@@ -2,7 +2,7 @@
 import json
 
 import papermill, pandas as pd, pytest
-from binreg_nb.figures import demo_run
+from binreg_nb.synthetic import demo_run
 from binreg_nb.paper import paper_settings
 
 TEMPLATES = {1: 'table1_two_stage', 2: 'table2_loss_weight', 3: 'table3_variability', 4: 'table4_quantization_error'}

@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb: prose as it stands, code in fences, text outputs below it. `--check` only compares.
+"""README.md and CONTRIBUTING.md from their notebooks: prose as it stands, code in fences, text outputs below it. `--check` only compares.
 
 nbdev-readme does this with Quarto, which package registries do not carry."""
 import re, sys
@@ -24,13 +24,20 @@ def cell_md(cell):
     return f'```python\n{src}\n```' + (f'\n\n```text\n{outs}\n```' if outs else '')
 
 
-def readme(root=ROOT):
-    nb = nbformat.read(root/'nbs/index.ipynb', 4)
-    head = '<!-- Made from nbs/index.ipynb by tools/readme.py: edit that. -->\n\n'
+PAGES = {'README.md': 'nbs/index.ipynb', 'CONTRIBUTING.md': 'nbs/contributing.ipynb'}
+
+
+def page(notebook, root=ROOT):
+    "The text of a notebook as Markdown for the repository's front"
+    nb = nbformat.read(root/notebook, 4)
+    head = f'<!-- Made from {notebook} by tools/readme.py: edit that. -->\n\n'
     return head + '\n\n'.join(s for s in map(cell_md, nb.cells) if s).replace('](../', '](') + '\n'
 
 
 if __name__ == '__main__':
-    file = ROOT/'README.md'
-    if '--check' not in sys.argv: file.write_text(readme(), encoding='utf-8')
-    elif file.read_text(encoding='utf-8') != readme(): sys.exit('README.md is not in step with nbs/index.ipynb: run `make notebooks`')
+    for name, notebook in PAGES.items():
+        file = ROOT/name
+        text = page(notebook)
+        if '--check' not in sys.argv: file.write_text(text, encoding='utf-8')
+        elif file.read_text(encoding='utf-8') != text:
+            sys.exit(f'{name} is not in step with {notebook}: run `make notebooks`')
