@@ -96,6 +96,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.TwoStageQAT.active': ( 'callbacks.html#twostageqat.active',
                                                                                  'binreg_nb/callbacks.py'),
+                                     'binreg_nb.callbacks.TwoStageQAT.after_fit': ( 'callbacks.html#twostageqat.after_fit',
+                                                                                    'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.TwoStageQAT.after_loss': ( 'callbacks.html#twostageqat.after_loss',
                                                                                      'binreg_nb/callbacks.py'),
                                      'binreg_nb.callbacks.TwoStageQAT.after_step': ( 'callbacks.html#twostageqat.after_step',

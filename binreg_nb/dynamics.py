@@ -122,13 +122,14 @@ class Dynamics(Callback):
 
     def before_fit(self):
         self.run = not hasattr(self.learn, 'lr_finder')
-        if not self.resumed: self.rows,self.rate,self.sample = [],0.,None
+        self.sample = None
+        if not self.resumed: self.rows,self.rate,self.last,self.first = [],0.,None,None
 
     def before_train(self):
         if self.sample is None: self.begin()
         self.resumed,self.stepped,self.bn_errors = False,False,{}
         self.force = torch.full_like(self.sample.sizes, float('nan'))
-        self.first = self.last
+        if self.first is None: self.first = self.last # else this epoch was begun by another process
 
 # %% ../nbs/33_dynamics.ipynb #94333b90
 @patch
@@ -137,7 +138,7 @@ def begin(self:Dynamics):
     layers = low_bit_layers(self.model)
     if not layers: raise InputError('Dynamics: the model has no low-bit layer; call learn.quantize(w_bits, a_bits) first')
     self.names,self.sample = list(layers),Sample(layers, self.n)
-    if self.resumed: return
+    if self.last is not None: return
     self.last = self.sample.codes(self.sample.weights())
     self.direction,self.f = torch.zeros_like(self.last),torch.zeros_like(self.last)
 
@@ -226,7 +227,7 @@ def displacements(self:Dynamics):
 
 @patch
 def after_epoch(self:Dynamics):
-    if not hasattr(self, 'first'): return
+    if self.first is None: return
     report = bin_report(self.model).set_index('layer').spread
     columns = dict(force_ratio=self.force, changed=self.sample.share(self.last != self.first),
                    oscillating=self.sample.share(self.f > self.threshold))
@@ -235,6 +236,7 @@ def after_epoch(self:Dynamics):
     for i,n in enumerate(self.names):
         row = dict(epoch=self.epoch, layer=n, displacement=pulled.get(n, 0.), spread=report[n], bn_error=self.bn_errors.get(n, float('nan')))
         self.rows.append({**row, **{k:v[i] for k,v in columns.items()}})
+    self.first = None
     if self.file is not None: self.table().to_csv(self.file, index=False)
 
 @patch
@@ -246,14 +248,13 @@ def table(self:Dynamics)->pd.DataFrame: # One row per epoch and layer
 @patch
 def state_dict(self:Dynamics):
     "What a resumed run needs: tensors and plain data"
-    return dict(rows=list(self.rows), rate=self.rate, last=self.last, direction=self.direction, f=self.f)
+    return dict(rows=list(self.rows), rate=self.rate, last=self.last, first=self.first, direction=self.direction, f=self.f)
 
 @patch
 def load_state_dict(self:Dynamics, state):
     "Go on from there; before or after the fit begins"
     self.rows,self.rate,self.resumed = list(state['rows']),state['rate'],True
-    self.last,self.direction,self.f = state['last'],state['direction'],state['f']
-    self.sample = None
+    self.last,self.first,self.direction,self.f = (state[k] for k in ('last', 'first', 'direction', 'f'))
 
 # %% ../nbs/33_dynamics.ipynb #0d84590e
 TITLES = dict(
@@ -326,4 +327,4 @@ def after_fit(self:Dynamics):
     "The record stays with the learner when the callback has left"
     stages = getattr(self.learn, 'two_stage_qat', None)
     self.warmup = 0 if stages is None else stages.warmup_epochs
-    self.learn.last_dynamics = self
+    self.learn.last_dynamics,self.resumed = self,False

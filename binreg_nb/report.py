@@ -14,6 +14,7 @@ from pathlib import Path
 from fastcore.xml import (Article, Body, Details, Div, Figcaption, H1, H2, Head, Html, Img, Li, Meta, NotStr, P, Pre, Small, Span, Strong,
                           Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, ft, to_xml)
 from .core import InputError, choose
+from .methods import METHODS as METHODS_BY_NAME
 from .figures import LABELS as METHODS, bin_figure, curves_figure, read_json, read_layers
 from .runs import NO_EFFECT, RECORDS, RunConfig, any_terminal, broken, check_types, finished
 from .claims import gap_text, gaps, verdict_table, verdicts
@@ -53,7 +54,7 @@ def _why_none(folder, dirs, lost):
     return ' (a run is a folder with a config.json and, once finished, a metrics.json)'
 
 # %% ../nbs/63_report.ipynb #14679c2b
-YOUNGER = dict(step_lr=1.) # Settings that are younger than some runs, and what those did
+YOUNGER = dict(step_lr=1., ramp='cosine', lam_unit='displacement', pull_step=False) # Settings that are younger than some runs, and what those did
 
 def _load_run(d):
     "Configuration and metrics of one run"
@@ -75,7 +76,8 @@ def _measured(m, k):
 
 # %% ../nbs/63_report.ipynb #2033ca91
 NO_SETTING = {'seed', 'device', 'workers', 'num_workers', 'compile', 'name', 'out', 'path', 'data_path', 'runs', 'folder', 'start'} | set(NEEDED)
-UNUSED = dict(fp={'lam', 'warmup_epochs', 'first_last_bits'}, lsq={'lam', 'warmup_epochs'}, kure=set(), br=set())
+UNUSED = {m: set() if METHODS_BY_NAME[m].maker else {'lam', 'warmup_epochs'} for m in METHODS_BY_NAME}
+UNUSED['fp'].add('first_last_bits')
 
 def _text(v): return f'{v:g}' if isinstance(v, (int, float)) and not isinstance(v, bool) else str(v)
 
