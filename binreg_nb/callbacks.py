@@ -66,6 +66,9 @@ def after_loss(self:TwoStageQAT):
     self.learn.loss_grad = self.loss_grad + reg
 
 @patch
+def after_fit(self:TwoStageQAT): self.resumed = False
+
+@patch
 def mean_reg(self:TwoStageQAT):
     "Mean of what was added to the loss in the epoch's batches"
     return torch.stack(self.values).mean().item() if self.values else 0.

@@ -502,7 +502,7 @@ DYNAMICS = dict( # column -> (title, unit, what to look for)
              'should die out by the end, or the network is still choosing'),
     oscillating=('Weights that swing between codes', 'share of all',
                  'a share that stays up is weights stuck at a bin edge'),
-    stale_error=('Error of stale BatchNorm statistics', 'relative',
+    bn_error=('Error of stale BatchNorm statistics', 'relative',
                  'large where codes flip faster than running averages follow'))
 
 def read_dynamics(

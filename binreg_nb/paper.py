@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 import pandas as pd
 from .core import InputError, choose
+from .methods import METHODS
 
 # %% ../nbs/60_paper.ipynb #80d8e310
 _table1 = """network,method,w_bits,a_bits,warmup_epochs,top1,top5
@@ -192,8 +193,8 @@ def claim(
     return {o.id: o for o in CLAIMS}[choose('claim', id, [o.id for o in CLAIMS])]
 
 # %% ../nbs/60_paper.ipynb #7d2c405c
-LABELS = dict(fp='Full precision', lsq='LSQ', kure='LSQ + KURE', br='LSQ + BR')
-METHOD_COLORS = dict(fp='.45', lsq='#4c72b0', kure='#dd8452', br='#2a9d5c')
+LABELS = {m.name: m.label for m in METHODS.values()}
+METHOD_COLORS = {m.name: m.color for m in METHODS.values()}
 MORE_COLORS = ('#8172b3', '#c44e52', '#937860', '#da8bc3', '#ccb974', '#64b5cd')
 
 # %% ../nbs/60_paper.ipynb #3d328bd1

@@ -301,6 +301,9 @@ class DecoupledBinReg(Regularizer):
         self.ramp,self.lam_unit = choose('ramp', ramp, RAMPS),choose('lam_unit', lam_unit, LAM_UNITS)
         self.pull_step,self._done = pull_step,0.
 
+    @property
+    def done(self): return self._done # share of the pull so far
+
     def reset(self): self._done = 0.
     def state_dict(self): return dict(done=self._done)
     def load_state_dict(self, state): self._done = float(state['done'])

@@ -57,7 +57,8 @@ def _why_none(folder, dirs, lost):
     return ' (a run is a folder with a config.json and, once finished, a metrics.json)'
 
 # %% ../nbs/61_results.ipynb #14679c2b
-YOUNGER = dict(step_lr=1.) # Settings that are younger than some runs, and what those did
+# Settings that are younger than some runs, and what those did
+YOUNGER = dict(step_lr=1., ramp='cosine', lam_unit='displacement', pull_step=False)
 RECORDED = dict(seed=0, status='ok', machine='', finished='', low_bit_layers=[]) # or else
 
 def _load_run(d):

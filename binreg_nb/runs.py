@@ -30,7 +30,7 @@ class RunConfig:
     size:int=0                 # Image side in pixels; 0 for the dataset's own
     subset:int=0               # Training images to use, stratified by class; 0 for all
     stride:int=0               # Total stride of the network: 8, 16 or 32; 0 for what suits the size
-    method:str='br'            # Method: fp (full precision), lsq, kure, br, br_decoupled, dampen or freeze
+    method:str='br'            # Method: fp (full precision), lsq, kure, br, br_decoupled, dampen, freeze or obr
     w_bits:int=2               # Bits of the weights, 1 to 8
     a_bits:int=2               # Bits of the activations, 1 to 8
     first_last_bits:int=8      # Bits of the first and the last layer
@@ -449,6 +449,7 @@ def _train(cfg, learn, out):
     from binreg_nb import learner # adds the methods
     from binreg_nb.callbacks import BNReestimate, DeviceMixedPrecision, StepWatch, TrainingDiverged
     from binreg_nb.checkpoint import Checkpoint
+    from binreg_nb.dynamics import Dynamics
     if cfg.precision != 'fp32': learn.add_cb(DeviceMixedPrecision(AMPMode(cfg.precision)))
     if cfg.method != 'fp':
         learn.quantize(cfg.w_bits, cfg.a_bits, first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
@@ -456,12 +457,13 @@ def _train(cfg, learn, out):
     if cfg.epochs == 0: return _only_evaluate(cfg, learn, out)
     bn = [BNReestimate(cfg.bn_batches)] if cfg.bn_batches else []
     log,keep = _log_callback(cfg, out),Checkpoint(out/CHECKPOINT, cfg.checkpoint_every, cfg.identity())
+    watch = [] if cfg.method == 'fp' else [Dynamics(file=out/'dynamics.csv')]
     warmup = cfg.warmup_epochs if has_stage2(cfg.method) else 0
     pct_start = .15 if cfg.method == 'fp' and not cfg.pretrained else 0.
     try: learn.fit_two_stage(
             cfg.epochs, warmup, regularizer(cfg), lr=cfg.lr, wd=cfg.weight_decay, step_lr=cfg.step_lr,
             stage2=cfg.stage2, eval_every=cfg.eval_every, bn_batches=0, pct_start=pct_start,
-            cbs=[*bn, log], checkpoint=keep)
+            cbs=[*bn, *watch, log], checkpoint=keep)
     except TrainingDiverged as e: return str(e)
     finally: learn.earlier = log.earlier
     learn.stale_bn = bn[0].stale if bn else {}

@@ -145,7 +145,7 @@ def _demo_dynamics(d, c, names):
     settle = np.exp(-on/3)
     rows = pd.DataFrame(dict(
         displacement=.02*np.exp(-e/5), force_ratio=.4*(1 - settle), spread=.05 + .23*settle,
-        changed=.04*np.exp(-e/4)*settle, oscillating=.02*settle, stale_error=.01*settle))
+        changed=.04*np.exp(-e/4)*settle, oscillating=.02*settle, bn_error=.01*settle))
     layers = [rows*rng.uniform(.8, 1.2) for _ in names]
     for n,o in zip(names, layers):
         o.insert(0, 'epoch', e)

@@ -86,7 +86,7 @@ def go(warm, out, settings=SMALL, n=0, kind='', said=None):
 def left(folder):
     "What a run leaves, but for the clock's part"
     res = {p.name: p.read_bytes() for p in folder.iterdir() if p.name[0] != '.' and p.suffix != '.ipynb'}
-    assert set(res) <= {'config.json', 'history.csv', 'layers.csv', 'model.safetensors', 'metrics.json', 'progress.json'}, set(res)
+    assert set(res) <= {'config.json', 'dynamics.csv', 'history.csv', 'layers.csv', 'model.safetensors', 'metrics.json', 'progress.json'}, set(res)
     res['metrics.json'] = {k: v for k, v in json.loads(res['metrics.json']).items() if k not in CLOCK}
     rows = list(csv.DictReader(res['history.csv'].decode().splitlines()))
     res['history.csv'] = [{k: v for k, v in row.items() if k != 'time'} for row in rows]
