@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test bench notebooks outputs readme clean
+.PHONY: help setup demo test bench docs docs-serve test-docs notebooks outputs readme clean
 help:            ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY)  ## Make .venv and install the package with its development tools
 $(READY): settings.ini setup.py pyproject.toml
@@ -20,9 +20,22 @@ $(READY): settings.ini setup.py pyproject.toml
 demo: $(READY)   ## Seven runs on scanned digits, a table, and runs/demo/report.html
 	@$(BIN)/binreg-sweep demo --out runs/demo
 
-test: $(READY)   ## Everything that guards the project: notebooks, then pytest
-	$(BIN)/python tools/nbtest.py
-	$(BIN)/python -m pytest
+test: $(READY)   ## Everything that guards the project: notebooks, then pytest (NB=nbs/20_regularizers.ipynb: one notebook)
+	$(BIN)/python tools/nbtest.py $(NB)
+	$(if $(NB),,$(BIN)/python -m pytest)
+
+docs: $(READY)   ## The site, in _docs: by Quarto where it is installed, in pure Python where it is not
+	$(BIN)/python -m pip install --quiet -e '.[dev,docs]'
+	$(BIN)/python tools/docs
+
+docs-serve: $(READY) ## The site, at http://localhost:4200
+	$(BIN)/python -m pip install --quiet -e '.[dev,docs]'
+	$(BIN)/python tools/docs --serve
+
+test-docs: $(READY) ## Every page of the site in Chromium, a tutorial in JupyterLab, the package in an empty environment
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "test-docs needs Chromium: apt-get install chromium, or playwright install chromium"; exit 2; }
+	$(BIN)/python -m pip install --quiet -e '.[dev,docs,test-docs]'
+	$(BIN)/python -m pytest tests_docs
 
 bench: $(READY)  ## What quantization costs: results/bench-cpu.csv (BENCH="--device cuda" for a GPU, --quick to try)
 	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
@@ -38,4 +51,4 @@ outputs: $(READY) ## Run the notebooks and keep their outputs, then `notebooks`
 	$(MAKE) notebooks
 
 clean:           ## Remove the environment and build products (runs/ stays)
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist _docs _proc *.egg-info
