@@ -323,7 +323,7 @@ class StepWatch(Callback):
     def __init__(self,
         every:int=20,       # Look after so many batches (and at the end of each epoch)
         collapse:float=.01, # A step below this fraction of its start has collapsed
-        runaway:float=1000., # A weight step above this multiple of its start has run away, if all weights round to zero
+        runaway:float=1000., # A weight step above this multiple of its start, and all weights zero: run away
     ):
         self.every,self.collapse,self.collapsed = whole('every', every, 1),collapse,[]
         self.runaway = number('runaway', runaway, 1)
@@ -375,7 +375,7 @@ def look_up(self:StepWatch):
     if not self.high: return
     now = {n:self.quantizers[n].grid_step.detach() for n in self.high}
     if not bool((_joined(now) > _joined(self.high)).any()): return
-    lost = [n for n in now if bool((now[n] > self.high[n]).any()) and self.is_lost(n)]
+    lost = [n for n in now if bool((now[n] > self.high[n]).any()) and self.is_lost(n, now[n])]
     if not lost: return
     n = lost[0]
     raise TrainingDiverged(
@@ -384,9 +384,10 @@ def look_up(self:StepWatch):
 
 @patch
 @torch.no_grad()
-def is_lost(self:StepWatch, name):
+def is_lost(self:StepWatch, name, step):
     "Does nothing come through this quantizer any more? Of weights that can be seen; activations have grown by a power more"
     if not name.endswith('weight_quantizer'): return True
+    if bool((step > self.start[name]*self.runaway**2).any()): return True # weights and all
     weight = bare(self.model).get_submodule(name.removesuffix('weight_quantizer').rstrip('.')).weight
     return not bool(self.quantizers[name].to_codes(weight).any())
 

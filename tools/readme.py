@@ -31,7 +31,7 @@ def page(notebook, root=ROOT):
     "The text of a notebook as Markdown for the repository's front"
     nb = nbformat.read(root/notebook, 4)
     head = f'<!-- Made from {notebook} by tools/readme.py: edit that. -->\n\n'
-    return head + '\n\n'.join(s for s in map(cell_md, nb.cells) if s).replace('](../', '](') + '\n'
+    return head + '\n\n'.join(s for s in map(cell_md, nb.cells) if s).replace('](../', '](').replace('](tutorials/', '](nbs/tutorials/') + '\n'
 
 
 if __name__ == '__main__':
