@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MIN_GAP', 'YES', 'NO', 'OPEN', 'Part', 'Verdict', 'COLUMNS', 'MOBILE', 'PLACES', 'FLAT', 'MARGIN', 'LIMITS',
            'NETWORKS', 'DIVERGED', 'UNIFORM', 'gaps', 'gap_text', 'more', 'less', 'within', 'contradicted', 'conclude',
-           'std_interval', 'spread', 'shape_of', 'verdict', 'verdicts', 'not_judged', 'verdict_table']
+           'std_interval', 'spread', 'shape_of', 'verdict', 'verdicts', 'not_judged', 'verdict_markdown',
+           'verdict_table']
 
 # %% ../nbs/64_claims.ipynb #9a015b97
 import math
@@ -513,6 +514,12 @@ def not_judged(
                              for n in tables)
         out[c.id] = f'no run here is on a line of {_tables_name(tables)}; {sweeps} makes them'
     return out
+
+def verdict_markdown(
+    v:Verdict, # As `verdict` gives it
+)->str:        # Two paragraphs
+    "A verdict for a notebook: what, why, and by which test"
+    return f'**{v.claim.id}: {v.verdict}.** {v.reason}\n\n*Test:* {v.test}'
 
 def verdict_table(
     vs:list,       # `Verdict`s
