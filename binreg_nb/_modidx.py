@@ -287,6 +287,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.claims.spread': ('claims.html#spread', 'binreg_nb/claims.py'),
                                   'binreg_nb.claims.std_interval': ('claims.html#std_interval', 'binreg_nb/claims.py'),
                                   'binreg_nb.claims.verdict': ('claims.html#verdict', 'binreg_nb/claims.py'),
+                                  'binreg_nb.claims.verdict_markdown': ('claims.html#verdict_markdown', 'binreg_nb/claims.py'),
                                   'binreg_nb.claims.verdict_table': ('claims.html#verdict_table', 'binreg_nb/claims.py'),
                                   'binreg_nb.claims.verdicts': ('claims.html#verdicts', 'binreg_nb/claims.py'),
                                   'binreg_nb.claims.within': ('claims.html#within', 'binreg_nb/claims.py')},
