@@ -25,7 +25,7 @@ def urls():
     return found
 
 
-EXTRAS = ('dev', 'bench', 'distributed', 'docs', 'test-docs')
+EXTRAS = ('dev', 'bench', 'distributed', 'export', 'docs', 'test-docs')
 
 setup(
     version=re.search(r'__version__ = "(.+?)"', (here / 'binreg_nb/__init__.py').read_text(encoding='utf-8'))[1],

@@ -26,7 +26,7 @@ def _config(folder):
     if metrics.get('status', 'ok') != 'ok': raise InputError(f"{folder}: the run diverged ({metrics.get('reason', '')}): there is nothing to ship")
     given = json.loads((folder/'config.json').read_bytes())
     cfg = RunConfig(**{f.name:given[f.name] for f in fields(RunConfig) if f.name in given})
-    if cfg.method == 'fp': raise InputError(f'{folder}: is a full-precision run: name one of method lsq, kure or br')
+    if cfg.method == 'fp': raise InputError(f'{folder}: is a full-precision run: name a run of a quantized method')
     return cfg
 
 def load_run(
