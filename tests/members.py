@@ -47,9 +47,9 @@ def train(learn, epochs=3, **kw):
     return dict(start=start, state=state, values=torch.tensor([list(v) for v in learn.recorder.values]), losses=torch.stack(learn.recorder.losses))
 
 
-def together(bs=4, ctx={}, **kw):
+def together(bs=4, **kw):
     learn = learner(bs, **{k: kw.pop(k) for k in ('norm', 'dropout', 'seed') if k in kw})
-    with learn.distrib_ctx(**ctx): return train(learn, **kw)
+    with learn.distrib_ctx(cpu=True): return train(learn, **kw)
 
 
 def stop_in_the_second_epoch():
@@ -91,7 +91,7 @@ def diverged():
     loss = learn.loss_func
     learn.loss_func = lambda p, y: loss(p, y)*(float('nan') if rank() == 1 else 1.)
     try:
-        with learn.distrib_ctx(): train(learn)
+        with learn.distrib_ctx(cpu=True): train(learn)
     except TrainingDiverged as e: return str(e)
 
 
