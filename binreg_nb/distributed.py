@@ -144,6 +144,7 @@ def _member(rank, n, port, threads, errors, f, args):
     os.environ.update({k:str(v) for k,v in here.items()})
     if 'lo' in [name for _,name in socket.if_nameindex()]: os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     torch.set_num_threads(threads)
+    os.dup2(2, 1) # what libraries print (gloo does) is no answer of the process that started this one
     try: f(*args)
     except InputError as e:
         errors.put(str(e))
