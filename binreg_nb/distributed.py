@@ -35,12 +35,17 @@ def inner_loader(
     "The loader inside fastai's `DistributedDL`"
     return getattr(dl, '__dict__', {}).get('dl', dl)
 
-def join():
+def join(
+    cpu:bool=None, # Train on the CPU? None where there is no GPU
+):
     "Join the group that `accelerate launch` or `torchrun` made, if there is one"
     if num_distrib() <= 1 or world() > 1: return
     try: from accelerate import PartialState
     except ImportError: raise InputError('more than one process: needs Accelerate: pip install accelerate') from None
-    PartialState()
+    PartialState(cpu=not torch.cuda.is_available() if cpu is None else cpu)
+    if world() == 1:
+        raise InputError('more than one process: Accelerate has made no group of them; on a CPU it has to be told: '
+                         'learn.distrib_ctx(cpu=True), or accelerate launch --cpu')
 
 # %% ../nbs/27_distributed.ipynb #635957c7
 def _wire():
@@ -139,6 +144,7 @@ def _member(rank, n, port, threads, errors, f, args):
     os.environ.update({k:str(v) for k,v in here.items()})
     if 'lo' in [name for _,name in socket.if_nameindex()]: os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     torch.set_num_threads(threads)
+    os.dup2(2, 1) # what libraries print (gloo does) is no answer of the process that started this one
     try: f(*args)
     except InputError as e:
         errors.put(str(e))

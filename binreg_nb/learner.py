@@ -107,8 +107,8 @@ def _together(learn):
     "Where `accelerate launch` or `torchrun` made several processes: join them, and train as one"
     join()
     if world() == 1: return
-    from binreg_nb.joint import JointTraining # needs Accelerate
-    if JointTraining not in L(learn.cbs).map(type): learn.add_cb(JointTraining())
+    from binreg_nb.joint import HostSyncBN, JointTraining # need Accelerate
+    learn.add_cbs([c() for c in (HostSyncBN, JointTraining) if c not in L(learn.cbs).map(type)])
 
 _TWO_STAGE = 'n_epoch warmup_epochs reg lr wd stage2 bn_batches step_lr eval_every pct_start'.split()
 

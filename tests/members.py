@@ -16,9 +16,13 @@ def network(norm=False, dropout=0.):
     return nn.Sequential(*layers)
 
 
+def same_order(dls):
+    import random
+    for dl in dls.loaders: dl.rng = random.Random(5)
+
+
 def learner(bs, seed=0, **kw):
     "24 images to train on, 10 to validate: joint batches of eight cannot share out the last two images of ten in fours"
-    import random
     from fastai.basics import DataLoaders, Learner, SGD
     from fastai.data.load import DataLoader
     from fastai.losses import CrossEntropyLossFlat
@@ -30,26 +34,30 @@ def learner(bs, seed=0, **kw):
     y = (x.mean((1, 2, 3)) > 0).long()
     data = list(zip(x + y[:, None, None, None]*.3, y))
     train, valid = DataLoader(data[:24], bs=bs, shuffle=True), DataLoader(data[24:], bs=bs)
-    for dl in (train, valid): dl.rng = random.Random(5)
     torch.manual_seed(seed)
     learn = Learner(DataLoaders(train, valid, device='cpu'), network(**kw), loss_func=CrossEntropyLossFlat(), opt_func=partial(SGD, mom=.9), metrics=accuracy)
     learn.remove_cbs([c for c in learn.cbs if type(c).__name__ == 'ProgressCallback'])
     learn.logger = print
+    same_order(learn.dls)
     return learn
 
 
-def train(learn, epochs=3, **kw):
+def train(learn, epochs=3, data=None, **kw):
+    "Quantized on the batches of the first process (`data`), which calibrates"
     from binreg_nb.regularizers import BinReg
+    own, learn.dls = learn.dls, data or learn.dls
     learn.quantize(2, 2)
+    learn.dls = own
+    same_order(own)
     start = torch.cat([p.detach().flatten() for p in learn.model.parameters()])
     with learn.no_logging(): learn.fit_two_stage(epochs, warmup_epochs=1, reg=BinReg(.1), lr=.05, bn_batches=3, **kw)
     state = {k: v.clone() for k, v in learn.model.state_dict().items() if v.is_floating_point()}
     return dict(start=start, state=state, values=torch.tensor([list(v) for v in learn.recorder.values]), losses=torch.stack(learn.recorder.losses))
 
 
-def together(bs=4, ctx={}, **kw):
+def together(bs=4, **kw):
     learn = learner(bs, **{k: kw.pop(k) for k in ('norm', 'dropout', 'seed') if k in kw})
-    with learn.distrib_ctx(**ctx): return train(learn, **kw)
+    with learn.distrib_ctx(cpu=True): return train(learn, **kw)
 
 
 def stop_in_the_second_epoch():
@@ -91,7 +99,7 @@ def diverged():
     loss = learn.loss_func
     learn.loss_func = lambda p, y: loss(p, y)*(float('nan') if rank() == 1 else 1.)
     try:
-        with learn.distrib_ctx(): train(learn)
+        with learn.distrib_ctx(cpu=True): train(learn)
     except TrainingDiverged as e: return str(e)
 
 
@@ -102,7 +110,7 @@ def said():
     torch.manual_seed(d.rank())
     net = d.as_the_first(nn.Linear(1, 1).requires_grad_(False))
     return dict(world=d.world(), mean=mine.tolist(), total=d.sum_over_ranks([1, d.rank()]), anywhere=bool(d.any_rank(torch.tensor(d.rank() == 1))),
-                told=d.send_bytes(b'hello' if d.rank() == 0 else b''), all=d.collect_bytes(b'x'*(1 + d.rank())),
+                told=d.send_bytes(b'hello' if d.rank() == 0 else b'').decode(), all=[o.decode() for o in d.collect_bytes(b'x'*(1 + d.rank()))],
                 weights=len(set(d.collect_bytes(net.weight.numpy().tobytes()))))
 
 
@@ -114,6 +122,8 @@ def same_in_all(res):
 
 
 if __name__ == '__main__':
+    from pathlib import Path
+    from binreg_nb.checkpoint import as_bytes
     from binreg_nb.distributed import collect_bytes, join, rank
     torch.set_num_threads(1)
     join()
@@ -122,4 +132,4 @@ if __name__ == '__main__':
     res['gone_on'] = gone_on(sys.argv[1] + '/checkpoints')
     res['refused'] = [o.decode() for o in collect_bytes(str(refused(sys.argv[1] + '/checkpoints')).encode())]
     res['diverged'] = [o.decode() for o in collect_bytes(str(diverged()).encode())]
-    if rank() == 0: torch.save(res, sys.argv[1] + '/result.pt')
+    if rank() == 0: Path(sys.argv[1], 'result').write_bytes(as_bytes(res))
