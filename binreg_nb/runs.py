@@ -526,7 +526,7 @@ def train_and_save(
     "What a run does between claiming its folder and its results"
     from binreg_nb.distributed import join, rank
     from binreg_nb.fused import set_compile
-    join()
+    join(cfg.device == 'cpu' or None)
     learn = build(cfg)
     if learn.dls.device.type == 'cpu': keep_memory()
     if start: _start_weights(learn, start)
