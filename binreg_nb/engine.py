@@ -338,7 +338,7 @@ def submit(self:Engine,
         cfg = {k:_utf8(v) for k,v in asdict(_placed(_inject(c))).items()}
         need = dict(resources={'GPU':1}) if gpus and c.device in ('auto', 'cuda') else {}
         futures[o] = client.submit(do_run, cfg, _utf8(str(o)), self.notebook, futures.get(start_folder(c, o)),
-                                   key=f'{o.name}-{tag}', pure=False, priority=-i, **need)
+                                   key=f'{_utf8(o.name)}-{tag}', pure=False, priority=-i, **need)
     return futures
 
 def _placed(cfg):

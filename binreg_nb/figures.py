@@ -493,8 +493,8 @@ def _legend(fig, axs):
 
 # %% ../nbs/61_figures.ipynb #cb77e2f3
 DYNAMICS = dict( # column -> (title, unit, what to look for)
-    displacement=('How far weights move', 'steps an epoch',
-                  'falls with the learning rate; a regularizer that drags weights keeps it up'),
+    displacement=('Displacement so far', 'exponent',
+                  'by the regularizer alone, distances to the grid shrink by exp(-this)'),
     force_ratio=('Pull of the regularizer', 'of the loss gradient',
                  'near 0 the regularizer is not felt, far above 1 it has taken over'),
     spread=('Spread in a bin', 'steps', 'falls where bins sharpen; 0.29 is an even filling'),
@@ -502,7 +502,7 @@ DYNAMICS = dict( # column -> (title, unit, what to look for)
              'should die out by the end, or the network is still choosing'),
     oscillating=('Weights that swing between codes', 'share of all',
                  'a share that stays up is weights stuck at a bin edge'),
-    bn_error=('Error of stale BatchNorm statistics', 'relative',
+    bn_error=('Error of stale BatchNorm statistics', 'nats',
                  'large where codes flip faster than running averages follow'))
 
 def read_dynamics(
@@ -535,7 +535,8 @@ def dynamics_figure(
     axs = fig.subplots(n_rows, 3, squeeze=False).ravel()
     for ax,name in zip(axs, names):
         for (label,ds),color in zip(found.items(), curve_colors(methods)):
-            _curve(ax, [d[name] for d in ds if name in d], label, color)
+            series = [d[name] for d in ds if name in d]
+            if series: _curve(ax, series, label, color)
         _label(_axes(ax), DYNAMICS[name][0], '', DYNAMICS[name][1])
         ax.set_ylim(0, None)
         ax.xaxis.get_major_locator().set_params(integer=True)
