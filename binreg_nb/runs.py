@@ -329,7 +329,7 @@ def claim(
     if os.path.isfile(out): raise InputError(f'out={out}: is a file; name a folder')
     kind = 'a finished run' if finished(out) else 'the checkpoint of a run' if os.path.isdir(out/CHECKPOINT) else ''
     if kind:
-        old,new = _record(out/'config.json')[0] or {},cfg.identity()
+        old,new = _record(out/'config.json')[0] or {},cfg.resolve(names=False).identity()
         diff = [f'{k}={old[k]!r}, now {v!r}' for k,v in new.items() if k in old and _utf8(old[k]) != v]
         if diff: raise InputError(f"out={out}: holds {kind} with another configuration ({'; '.join(diff)}); name another folder, or remove this one")
     try:
