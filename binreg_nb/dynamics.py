@@ -178,6 +178,7 @@ def sgd_rate(
 @patch
 def begin_force(self:Dynamics, reg, rate):
     "Before the method acts: the gradient of the cross-entropy, and the weights"
+    if any(l.weight.grad is None for l in self.sample.layers): return # the steps' turn
     total = self.sample.take(lambda l: l.weight.grad)
     if getattr(reg, 'in_loss', True): self.force = self.sample.norm(self.own)/self.sample.norm(total - self.own)
     else: self.before = self.sample.weights(),self.sample.norm(total)*rate
