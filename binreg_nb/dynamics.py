@@ -123,13 +123,15 @@ class Dynamics(Callback):
     def before_fit(self):
         self.run = not hasattr(self.learn, 'lr_finder')
         self.sample = None
-        if not self.resumed: self.rows,self.rate,self.last,self.first = [],0.,None,None
+        if self.resumed: return
+        self.rows,self.rate,self.last,self.first,self.force = [],0.,None,None,None
 
     def before_train(self):
         if self.sample is None: self.begin()
         self.resumed,self.stepped,self.bn_errors = False,False,{}
+        if self.first is not None: return # this epoch was begun by another process
+        self.first = self.last
         self.force = torch.full_like(self.sample.sizes, float('nan'))
-        if self.first is None: self.first = self.last # else this epoch was begun by another process
 
 # %% ../nbs/33_dynamics.ipynb #94333b90
 @patch
@@ -249,13 +251,15 @@ def table(self:Dynamics)->pd.DataFrame: # One row per epoch and layer
 @patch
 def state_dict(self:Dynamics):
     "What a resumed run needs: tensors and plain data"
-    return dict(rows=list(self.rows), rate=self.rate, last=self.last, first=self.first, direction=self.direction, f=self.f)
+    kept = ('rate', 'last', 'first', 'force', 'direction', 'f')
+    return dict(rows=list(self.rows), **{k:getattr(self, k) for k in kept})
 
 @patch
 def load_state_dict(self:Dynamics, state):
     "Go on from there; before or after the fit begins"
     self.rows,self.rate,self.resumed = list(state['rows']),state['rate'],True
     self.last,self.first,self.direction,self.f = (state[k] for k in ('last', 'first', 'direction', 'f'))
+    self.force = state['force']
 
 # %% ../nbs/33_dynamics.ipynb #0d84590e
 TITLES = dict(
