@@ -12,6 +12,7 @@ from .depthwise import fast_depthwise
 from .quantizers import *
 from .layers import *
 from .regularizers import *
+from .rivals import Dampening, Freezing, OBR
 from .metrics import *
 from .checkpoint import Checkpoint
 from .callbacks import *
@@ -19,5 +20,8 @@ from .learner import *
 from .data import *
 from .networks import *
 from .figures import *
+from .dynamics import Dynamics
+from .packed import load_low_bit, quant_summary, save_low_bit
+from .onnx_forms import check_onnx, export_onnx
 
 __all__ = [n for n in globals() if not n.startswith('_')]

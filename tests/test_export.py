@@ -1,0 +1,54 @@
+"`binreg-export` in processes of its own: a run's folder in, checked files out, mistakes in one line"
+import subprocess
+
+import pytest
+from conftest import BIN
+
+RUN = ['--network', 'resnet18', '--epochs', '1', '--fp-epochs', '1', '--subset', '64', '--bn-batches', '0',
+       '--no-notebook', '--no-compile', '--quiet']
+
+
+def command(name, *args, cwd): return subprocess.run([BIN/name, *map(str, args)], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    "A folder with a low-bit run and the full-precision run that it started from"
+    here = tmp_path_factory.mktemp('export')
+    made = command('binreg-run', '--method', 'lsq', *RUN, '--out', 'runs/mine', cwd=here)
+    assert made.returncode == 0, made.stderr
+    return here/'runs'
+
+
+def test_each_form_is_written_and_checked(runs):
+    res = command('binreg-export', runs/'mine', '--form', 'packed,qcdq', '--out', 'ship', cwd=runs.parent)
+    assert res.returncode == 0, res.stderr
+    packed, onnx = res.stdout.strip().splitlines()
+    assert 'the same bits on' in packed and 'same top-1 on 100.0%' in onnx
+    sizes = {p.suffix: p.stat().st_size for p in (runs.parent/'ship').iterdir()}
+    assert sizes['.safetensors'] < (runs/'mine'/'model.safetensors').stat().st_size/10
+
+
+@pytest.mark.parametrize('args,said', [
+    (['none'], 'no such folder'),
+    (['runs/mine', '--form', 'tflite'], "unknown form 'tflite'"),
+    (['runs/mine', '--forse'], 'did you mean --force?')])
+def test_a_mistake_is_one_line(runs, args, said):
+    res = command('binreg-export', *args, cwd=runs.parent)
+    assert res.returncode == 2 and said in res.stderr
+    assert 'Traceback' not in res.stderr
+
+
+def test_a_file_that_is_there_stays_and_a_torn_one_is_refused(runs):
+    first = command('binreg-export', runs/'mine', '--form', 'packed', cwd=runs.parent)
+    assert first.returncode == 0, first.stderr
+    file = next((runs/'mine').glob('*.packed.safetensors'))
+    whole = file.read_bytes()
+    again = command('binreg-export', runs/'mine', '--form', 'packed', cwd=runs.parent)
+    assert again.returncode == 2 and 'exists already' in again.stderr and file.read_bytes() == whole
+
+    from binreg_nb.core import InputError
+    from binreg_nb.networks import create_network
+    from binreg_nb.packed import load_low_bit
+    file.write_bytes(whole[:-100])
+    with pytest.raises(InputError): load_low_bit(create_network('resnet18', 10, 1, 16), file)
