@@ -31,19 +31,19 @@ class Fused:
     def __init__(self,
         f, # The function; its first argument is flat and decides whether compiling pays
     ):
-        self.f,self.compiled,self.failed = f,{},False
+        self.f,self.compiled = f,{}
         functools.update_wrapper(self, f)
 
     def __call__(self, *args):
         x = args[0]
         n = x.numel()
-        if n < SMALL or self.failed or not _switch['on']: return self.f(*args)
+        if n < SMALL or 1 in x.shape or not _switch['on']: return self.f(*args)
         key = (n >= LARGE, torch.get_num_threads(), x.device, x.dim(), *[a.dtype for a in args])
         try:
             f = self.compiled.get(key)
             if f is None: f = self.compiled[key] = _compiled(self.f, args)
             return f(*args)
-        except Exception as e: return self._fall_back(e, args)
+        except Exception as e: return self._fall_back(e, args, key)
 
 # %% ../nbs/05_fused.ipynb #a3ed0649
 def _examples(args):
@@ -61,7 +61,7 @@ def _compiled(f, args):
     # imported here: it takes seconds, and who never trains never needs it
     from torch._inductor import config, standalone_compile
     from torch.fx.experimental.proxy_tensor import make_fx
-    if torch._dynamo.config.disable or 1 in args[0].shape: return f
+    if torch._dynamo.config.disable: return f
     if torch.float64 in [a.dtype for a in args]: return f
     examples = _examples(args)
     few = [a[:8] if a.shape == args[0].shape else a for a in args]
@@ -85,9 +85,9 @@ from fastcore.basics import patch
 
 # %% ../nbs/05_fused.ipynb #a70d431f
 @patch
-def _fall_back(self:Fused, e, args):
+def _fall_back(self:Fused, e, args, key):
     res = self.f(*args) # a mistake in the arguments is raised here, as itself
-    self.failed = True
+    self.compiled.setdefault(key, self.f) # what cannot be compiled is not tried again
     if not _switch['warned']:
         why = (str(e).strip() or repr(e)).splitlines()[0]
         warnings.warn(f'the quantizers run without compilation, which is slower: {why}')
@@ -118,7 +118,8 @@ def flat(
         n = x.numel()//max(rows, 1)
         shape,strides = (rows, n),(n, 1)
     if is_dense(x if like is None else like, axis): return x.as_strided(shape, strides)
-    return (x if axis is None else x.movedim(axis, 0)).reshape(shape)
+    # `reshape` may return a view with gaps: of a column, or of a gradient that is one number
+    return (x if axis is None else x.movedim(axis, 0)).reshape(shape).contiguous()
 
 def unflat(
     y:Tensor,  # As `flat` gave it
