@@ -30,10 +30,12 @@ def _placeholder():
     "The translation of `binreg::lsq`: a node that stands for a quantizer"
     onnx,values = need('onnx', 'onnxscript.values')
     port = onnx.defs.OpSchema.FormalParameter
-    schema = onnx.defs.OpSchema('LSQ', 'binreg', 1, inputs=[port('x', 'T')], outputs=[port('y', 'T')],
+    inputs = [port(name, 'T') for name in ('x', 'step', 'codes', 'offset')]
+    schema = onnx.defs.OpSchema('LSQ', 'binreg', 1, inputs=inputs, outputs=[port('y', 'T')],
                                 type_constraints=[('T', ['tensor(float)'], '')])
     node = values.Op(values.Opset('binreg', 1), 'LSQ', schema)
-    def lsq(x, step, codes, offset=None, used=None, axis=None, batched=False, g=None, act=''): return node(x)
+    def lsq(x, step, codes, offset=None, used=None, axis=None, batched=False, g=None, act=''):
+        return node(x, step, codes, step if offset is None else offset)
     return {torch.ops.binreg.lsq.default: lsq}
 
 def _example(model, batch, n_inp):
@@ -117,6 +119,14 @@ class Rewriter:
         self.graph,self.form,self.opset = self.model.graph,form,opset
         self.modules = dict(model.named_modules())
         self.gains = {} # layer -> what BatchNorm multiplies its output channels by, where it was folded
+        self.forget_grids()
+
+@patch
+def forget_grids(self:Rewriter):
+    "Leave each placeholder its values only: the grids are written anew, from the model, under the layers' names"
+    for n in _placeholders(self.graph): n.resize_inputs(1)
+    unused = [name for name,value in self.graph.initializers.items() if not value.uses()]
+    for name in unused: self.graph.initializers.pop(name)
 
 @patch
 def constant(self:Rewriter,
@@ -306,7 +316,10 @@ def name_outputs(self:Rewriter):
     for n in self.graph:
         scopes = _scopes(n)
         if n.domain == 'binreg' or not scopes or len(n.outputs) != 1: continue
-        if scopes[-1] in self.modules and not list(self.modules[scopes[-1]].children()) or scopes[-1] in self._layers(): last[scopes[-1]] = n.outputs[0]
+        name = scopes[-1]
+        if name in self.modules and not list(self.modules[name].children()) or name in self._layers():
+            last.pop(name, None) # a module that is called again stands where its last call does
+            last[name] = n.outputs[0]
     for name,value in last.items():
         if value not in finals: value.name = name
     self.named = [k for k,v in last.items() if v not in finals]
@@ -404,10 +417,12 @@ def run_onnx(
 
 # %% ../nbs/72_onnx.ipynb #ff54d57f
 def _watched(model, args, kwargs, names):
-    "name -> (the input, the output) of a module's last call"
+    "name -> (the input of a module's first call, the output of its last): what the graph's names stand for"
     seen,modules = {},dict(model.named_modules())
     def noting(n):
-        def note(m, i, o): seen[n] = tuple(plain(t).detach().clone() for t in (i[0], o))
+        def note(m, i, o):
+            first = seen[n][0] if n in seen else plain(i[0]).detach().clone()
+            seen[n] = first,plain(o).detach().clone()
         return note
     hooks = [modules[n].register_forward_hook(noting(n)) for n in names]
     try:

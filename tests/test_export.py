@@ -1,11 +1,30 @@
 "`binreg-export` in processes of its own: a run's folder in, checked files out, mistakes in one line"
 import subprocess
 
-import pytest
+import pytest, torch
 from conftest import BIN
 
-RUN = ['--network', 'resnet18', '--epochs', '1', '--fp-epochs', '1', '--subset', '64', '--bn-batches', '0',
-       '--no-notebook', '--no-compile', '--quiet']
+NETWORK = '''
+from torch import nn
+
+class Block(nn.Module):
+    "Two branches that read the same values, one ReLU for both places"
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(n_in, n_out, 3, 2, 1, bias=False), nn.BatchNorm2d(n_out)
+        self.conv2, self.bn2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False), nn.BatchNorm2d(n_out)
+        self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, 2, bias=False), nn.BatchNorm2d(n_out))
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(y + self.downsample(x))
+
+def residual(num_classes):
+    stem = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()
+    return nn.Sequential(*stem, Block(16, 32), Block(32, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes))
+'''
+RUN = ['--network', 'mynet:residual', '--epochs', '2', '--fp-epochs', '2', '--no-notebook', '--no-compile', '--quiet']
 
 
 def command(name, *args, cwd): return subprocess.run([BIN/name, *map(str, args)], cwd=cwd, capture_output=True, text=True)
@@ -15,6 +34,7 @@ def command(name, *args, cwd): return subprocess.run([BIN/name, *map(str, args)]
 def runs(tmp_path_factory):
     "A folder with a low-bit run and the full-precision run that it started from"
     here = tmp_path_factory.mktemp('export')
+    (here/'mynet.py').write_text(NETWORK)
     made = command('binreg-run', '--method', 'lsq', *RUN, '--out', 'runs/mine', cwd=here)
     assert made.returncode == 0, made.stderr
     return here/'runs'
@@ -24,9 +44,10 @@ def test_each_form_is_written_and_checked(runs):
     res = command('binreg-export', runs/'mine', '--form', 'packed,qcdq', '--out', 'ship', cwd=runs.parent)
     assert res.returncode == 0, res.stderr
     packed, onnx = res.stdout.strip().splitlines()
-    assert 'the same bits on' in packed and 'same top-1 on 100.0%' in onnx
+    assert 'the same bits on' in packed
+    assert 'same top-1 on' in onnx and 'not at a border' not in onnx
     sizes = {p.suffix: p.stat().st_size for p in (runs.parent/'ship').iterdir()}
-    assert sizes['.safetensors'] < (runs/'mine'/'model.safetensors').stat().st_size/10
+    assert sizes['.safetensors'] < (runs/'mine'/'model.safetensors').stat().st_size/8
 
 
 @pytest.mark.parametrize('args,said', [
@@ -48,7 +69,6 @@ def test_a_file_that_is_there_stays_and_a_torn_one_is_refused(runs):
     assert again.returncode == 2 and 'exists already' in again.stderr and file.read_bytes() == whole
 
     from binreg_nb.core import InputError
-    from binreg_nb.networks import create_network
     from binreg_nb.packed import load_low_bit
     file.write_bytes(whole[:-100])
-    with pytest.raises(InputError): load_low_bit(create_network('resnet18', 10, 1, 16), file)
+    with pytest.raises(InputError): load_low_bit(torch.nn.Linear(1, 1), file)
