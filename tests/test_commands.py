@@ -155,30 +155,42 @@ def test_papermill_refuses_what_it_would_only_warn_of(cmd, tmp_path, param, msg)
     assert p.returncode != 0 and msg in p.stderr + (tmp_path/'o.ipynb').read_text(encoding='utf-8') and not (tmp_path/'runs').exists()
 
 
+SMALL = '''
+from torch import nn
+
+def net(num_classes):
+    layers = [nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
+'''
+
+
 def test_sweep_and_report(cmd, tmp_path):
+    "A grid of runs, its table and page; a second time, with another locale, and after a torn record"
     folder = 'runs/{demo} {'
-    args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1']
-    p = cmd(*args, '--dry-run', cwd=tmp_path); assert '7 runs, 7 left' in p.stdout and not (tmp_path/'runs').exists()
-    p = cmd(*args, '-j', '2', cwd=tmp_path, timeout=500, OMP_NUM_THREADS='1'); assert p.returncode == 0, p.stderr
-    for s in ('Method', 'W/A', 'Acc@1', 'Acc@5', 'MSE-QE', 'MBL', 'Full precision', 'LSQ + KURE', 'LSQ + BR', 'report.html'): assert s in p.stdout, p.stdout
+    (tmp_path/'small.py').write_text(SMALL, encoding='utf-8')
+    args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1', '--network', 'small:net', '--no-notebook']
+    p = cmd(*args, '--dry-run', cwd=tmp_path)
+    assert '7 runs, 7 left' in p.stdout and not (tmp_path/'runs').exists()
+    p = cmd(*args, '-j', '2', cwd=tmp_path, timeout=900)
+    assert p.returncode == 0, p.stderr
+    said = ('Method', 'W/A', 'Acc@1', 'Acc@5', 'MSE-QE', 'MBL', 'Full precision', 'LSQ + KURE', 'LSQ + BR', 'report.html')
+    assert [s for s in said if s not in p.stdout] == [], p.stdout
     assert [f.name for f in (tmp_path/'runs').iterdir()] == [folder.removeprefix('runs/')]
-    page = (tmp_path/folder/'report.html').read_text(encoding='utf-8'); assert '<table' in page and 'data:image/' in page and 'src="http' not in page
-    t = time.time(); p = cmd(*args, cwd=tmp_path); assert 'all done' in p.stdout and time.time() - t < 60
-    p = cmd('binreg-report', folder, cwd=tmp_path); assert p.returncode == 0 and 'LSQ + BR' in p.stdout and '–' in p.stdout
+    page = (tmp_path/folder/'report.html').read_text(encoding='utf-8')
+    assert '<table' in page and 'data:image/' in page and 'src="http' not in page
     one_line(cmd('binreg-report', 'nowhere', cwd=tmp_path), 'nowhere')
-    for args in (args, ['binreg-report', folder]):
-        p = cmd(*args, cwd=tmp_path, **ASCII)
+    for again in (args, ['binreg-report', folder]):
+        p = cmd(*again, cwd=tmp_path, **ASCII)
         assert p.returncode == 0 and p.stderr == '' and 'LSQ + BR' in p.stdout and '?' in p.stdout, p.stderr
-    again_after_a_torn_record(cmd, tmp_path, folder)
+    after_a_torn_record(cmd, tmp_path, folder, args)
 
 
-def again_after_a_torn_record(cmd, tmp_path, folder):
+def after_a_torn_record(cmd, tmp_path, folder, args):
     run, = (d for d in (tmp_path/folder).iterdir() if '-lsq-w4a4-' in d.name)
     hurt(run, 'metrics.json', '{"status": "ok", "to')
-    args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1']
     p = cmd(*args, '--dry-run', cwd=tmp_path)
     assert '7 runs, 1 left' in p.stdout and f'left  {run.name} (unfinished: metrics.json is torn' in p.stdout, p.stdout + p.stderr
-    p = cmd(*args, '--no-notebook', '--quiet', cwd=tmp_path, OMP_NUM_THREADS='1')
+    p = cmd(*args, '--quiet', cwd=tmp_path)
     assert p.returncode == 0 and f'{run.name}: metrics.json is torn' in p.stdout and '1 to do' in p.stdout, p.stderr
     assert 'all done' in cmd(*args, cwd=tmp_path).stdout
 
