@@ -350,6 +350,7 @@ def _side_by_side(runs):
     warmup = begins.pop() if len(begins) == 1 else None
     return dynamics_figure({label:p for label,(_,p) in first.items()}, colors, warmup)
 
+# %% ../nbs/33_dynamics.ipynb #7a159c11
 def dynamics_of_runs(
     folder, # Folder of runs
 )->dict:    # 'network W/A on dataset' -> a matplotlib Figure

@@ -298,6 +298,7 @@ def _step_pass(K):
         return over.sum(), under.sum()
     return Fused(fit)
 
+# %% ../nbs/20_regularizers.ipynb #e92efc00
 @torch.no_grad()
 def bin_step(
     w:Tensor,        # Latent weights, any shape
