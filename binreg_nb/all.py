@@ -24,4 +24,5 @@ from .dynamics import Dynamics
 from .packed import load_low_bit, quant_summary, save_low_bit
 from .onnx_forms import check_onnx, export_onnx
 
+# %% ../nbs/80_all.ipynb #7815eac1
 __all__ = [n for n in globals() if not n.startswith('_')]

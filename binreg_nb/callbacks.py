@@ -33,46 +33,66 @@ from .layers import quant_layers, run_batches
 class TwoStageQAT(Callback):
     "Adds `reg` to the loss from epoch `warmup_epochs` on (Han et al. 2021, section 3.3)"
     order,run_valid = GradientAccumulation.order-1,False
+    resumed = False # does this fit go on from a checkpoint?
     def __init__(self,
-        reg=None,              # A `Regularizer`, or any callable model -> scalar tensor; None for plain LSQ
-        warmup_epochs:int=0,   # m: epochs of cross-entropy alone
-        stage2:str='joint',    # The steps in stage 2: 'joint', 'freeze', or 'alternate' with the weights
+        reg=None,            # A `Regularizer`, or any callable model -> scalar; None for plain LSQ
+        warmup_epochs:int=0, # m: epochs of cross-entropy alone
+        stage2:str='joint',  # The steps in stage 2: 'joint', 'freeze', or 'alternate' with weights
     ):
-        self.reg,self.warmup_epochs = reg,whole('warmup_epochs', warmup_epochs, 0)
+        self.reg = reg
+        self.warmup_epochs = whole('warmup_epochs', warmup_epochs, 0)
         self.stage2 = choose('stage2', stage2, STAGE2)
 
     @property
     def active(self): return self.reg is not None and self.epoch >= self.warmup_epochs
 
-    resumed = False
-    def before_fit(self):
-        self.values = []
-        if not self.resumed: self.begin()
+# %% ../nbs/30_callbacks.ipynb #c7a173a8
+@patch
+def before_fit(self:TwoStageQAT):
+    self.values = []
+    if not self.resumed: self.begin()
 
-    def before_train(self):
-        self.values,self.resumed = [],False
-        if self.warmup_epochs > self.n_epoch and not hasattr(self.learn, 'lr_finder'):
-            raise InputError(f'warmup_epochs={self.warmup_epochs} of {self.n_epoch} epochs: must be 0 to {self.n_epoch}')
+@patch
+def before_train(self:TwoStageQAT):
+    self.values,self.resumed = [],False
+    m,n = self.warmup_epochs,self.n_epoch
+    if m > n and not hasattr(self.learn, 'lr_finder'):
+        raise InputError(f'warmup_epochs={m} of {n} epochs: must be 0 to {n}')
+
+@patch
+def after_fit(self:TwoStageQAT): self.resumed = False
 
 # %% ../nbs/30_callbacks.ipynb #1ba13c81
 @patch
 def after_loss(self:TwoStageQAT):
     if not self.active: return
     if not getattr(self.reg, 'in_loss', True): return
-    with torch.autocast(self.loss_grad.device.type, enabled=False): reg = self.reg(bare(self.model))
+    with torch.autocast(self.loss_grad.device.type, enabled=False):
+        reg = self.reg(bare(self.model))
     schedule = getattr(self.reg, 'schedule', None)
     if schedule is not None: reg = reg*schedule(self.progress)
     self.values.append(reg.detach())
     self.learn.loss_grad = self.loss_grad + reg
 
 @patch
-def after_fit(self:TwoStageQAT): self.resumed = False
-
-@patch
 def mean_reg(self:TwoStageQAT):
     "Mean of what was added to the loss in the epoch's batches"
     return torch.stack(self.values).mean().item() if self.values else 0.
 
+# %% ../nbs/30_callbacks.ipynb #06e00c8c
+def _named_quantizers(model):
+    "name -> quantizer, the weights' before the activation's in each layer"
+    return {f'{n}.{k}':getattr(m, k)
+            for n,m in quant_layers(model).items() for k in ('weight_quantizer', 'act_quantizer')}
+
+def step_parameters(
+    model, # A quantized model
+)->list:   # Every step and offset, each once
+    "The quantizers' own parameters"
+    params = [p for q in _named_quantizers(model).values() for p in q.parameters()]
+    return list({id(p):p for p in params}.values())
+
+# %% ../nbs/30_callbacks.ipynb #c96b0583
 @patch
 def before_step(self:TwoStageQAT):
     "In stage 2, keep from moving what should stand still"
@@ -84,11 +104,6 @@ def before_step(self:TwoStageQAT):
         still = [p for p in self.model.parameters() if id(p) not in own]
     for p in still: p.grad = None
 
-@patch
-def after_step(self:TwoStageQAT):
-    self.n_steps += self.active
-    if hasattr(self.reg, 'after_step'): self.reg.after_step(bare(self.model), self.progress)
-
 # %% ../nbs/30_callbacks.ipynb #497e6e67
 @patch(as_prop=True)
 def progress(self:TwoStageQAT):
@@ -98,18 +113,15 @@ def progress(self:TwoStageQAT):
     return min(done/(self.n_epoch - self.warmup_epochs), 1.)
 
 @patch
+def after_step(self:TwoStageQAT):
+    self.n_steps += self.active
+    if hasattr(self.reg, 'after_step'): self.reg.after_step(bare(self.model), self.progress)
+
+@patch
 def begin(self:TwoStageQAT):
     "A new fit: nothing is remembered"
     self.n_steps = 0
     if hasattr(self.reg, 'reset'): self.reg.reset()
-
-# %% ../nbs/30_callbacks.ipynb #06e00c8c
-def step_parameters(
-    model, # A quantized model
-)->list:   # Every step and offset, each once
-    "The quantizers' own parameters"
-    quantizers = [q for m in quant_layers(model).values() for q in (m.weight_quantizer, m.act_quantizer)]
-    return list({id(p):p for q in quantizers for p in q.parameters()}.values())
 
 # %% ../nbs/30_callbacks.ipynb #34552f8e
 class RegColumn(Callback):
@@ -140,23 +152,39 @@ def load_state_dict(self:TwoStageQAT, state):
 
 # %% ../nbs/30_callbacks.ipynb #f02603e7
 def _innermost(opt):
-    "The optimizer that steps: inside fastai's `OptimWrapper` and `Lookahead`, and Accelerate's wrapper"
+    "The optimizer that steps: inside fastai's `OptimWrapper`, `Lookahead`, Accelerate's wrapper"
     for k in ('optimizer', 'opt'):
         inner = vars(opt).get(k)
         if inner is not None: return _innermost(inner)
     return opt
 
+def _is_torch(opt): return isinstance(opt, torch.optim.Optimizer)
+
 def _get_groups(opt):
     "[(parameters, settings)] of a fastai or a PyTorch optimizer"
-    if isinstance(opt, torch.optim.Optimizer):
-        return [(g['params'], {k:v for k,v in g.items() if k != 'params'}) for g in opt.param_groups]
-    if hasattr(opt, 'param_lists') and hasattr(opt, 'hypers'): return list(zip(opt.param_lists, opt.hypers))
-    raise InputError(f'{type(opt).__name__}: has no parameter groups, so the steps cannot be kept from decaying; '
-                     'use an optimizer of fastai or of PyTorch (in OptimWrapper)')
+    if _is_torch(opt):
+        settings = [{k:v for k,v in g.items() if k != 'params'} for g in opt.param_groups]
+        return [(g['params'], kw) for g,kw in zip(opt.param_groups, settings)]
+    if hasattr(opt, 'param_lists') and hasattr(opt, 'hypers'):
+        return list(zip(opt.param_lists, opt.hypers))
+    raise InputError(
+        f'{type(opt).__name__}: has no parameter groups, so the steps cannot be kept from '
+        'decaying; use an optimizer of fastai or of PyTorch (in OptimWrapper)')
 
-def _set_groups(opt, groups):
-    if isinstance(opt, torch.optim.Optimizer): opt.param_groups[:] = [dict(params=ps, **kw) for ps,kw in groups]
-    else: opt.param_lists,opt.hypers = L(L(ps) for ps,_ in groups),L(kw for _,kw in groups)
+# %% ../nbs/30_callbacks.ipynb #226d38df
+def _own_form(opt, groups):
+    "[(parameters, settings)] as the optimizer keeps them"
+    if _is_torch(opt): return [dict(params=ps, **kw) for ps,kw in groups]
+    return L(L(ps) for ps,_ in groups), L(kw for _,kw in groups)
+
+def _own_groups(opt):
+    "The optimizer's groups, as it keeps them"
+    return opt.param_groups[:] if _is_torch(opt) else (opt.param_lists, opt.hypers)
+
+def _use_groups(opt, own):
+    "Let the optimizer step with these"
+    if _is_torch(opt): opt.param_groups[:] = own
+    else: opt.param_lists,opt.hypers = own
 
 # %% ../nbs/30_callbacks.ipynb #5e2f8089
 def steps_apart(
@@ -179,26 +207,33 @@ def steps_apart(
 # %% ../nbs/30_callbacks.ipynb #42579b03
 class NoStepDecay(Callback):
     "Keeps the quantizers' steps and offsets from weight decay"
-    order,factor,saved = MixedPrecision.order + 1,1.,None
+    order = MixedPrecision.order + 1
+    factor = 1.  # the steps' learning rate, in units of the weights'
+    saved = None # the learner's groups, while others are in their place
+
     def before_train(self): self.steps = step_parameters(self.model)
+
     def before_step(self):
-        if self.factor == 1. and any(isinstance(c, StepRate) for c in self.learn.cbs): return # who does this, too
+        if self.is_done_by_another(): return
         opt = _innermost(self.opt)
-        self.saved = opt.param_groups[:] if isinstance(opt, torch.optim.Optimizer) else (opt.param_lists, opt.hypers)
-        _set_groups(opt, steps_apart(_get_groups(opt), self.steps, self.factor))
+        apart = steps_apart(_get_groups(opt), self.steps, self.factor)
+        self.saved = _own_groups(opt)
+        _use_groups(opt, _own_form(opt, apart))
+
+    def is_done_by_another(self):
+        "`StepRate` keeps the steps from decaying, too"
+        others = [c for c in self.learn.cbs if isinstance(c, StepRate)]
+        return bool(others) and not isinstance(self, StepRate)
 
     def after_step(self):
-        if self.saved is None: return
-        opt = _innermost(self.opt)
-        if isinstance(opt, torch.optim.Optimizer): opt.param_groups[:] = self.saved
-        else: opt.param_lists,opt.hypers = self.saved
+        if self.saved is not None: _use_groups(_innermost(self.opt), self.saved)
         self.saved = None
 
     def after_cancel_step(self): self.after_step()
 
 # %% ../nbs/30_callbacks.ipynb #40b404f1
 class StepRate(NoStepDecay):
-    "Gives the quantizers' steps and offsets a learning rate of their own: `factor` times the weights'"
+    "Gives the quantizers' steps and offsets a learning rate of their own, without decay"
     def __init__(self,
         factor:float, # Their learning rate, in units of the weights'
     ): self.factor = number('factor', factor)
@@ -207,16 +242,21 @@ class StepRate(NoStepDecay):
 class DeviceMixedPrecision(MixedPrecision):
     "fastai's `MixedPrecision`, on whatever device the model is on"
     def before_fit(self):
-        device,dtype = next(self.model.parameters()).device.type,(torch.bfloat16 if self.amp_mode == AMPMode.BF16 else torch.float16)
+        device = next(self.model.parameters()).device.type
+        dtype = torch.bfloat16 if self.amp_mode == AMPMode.BF16 else torch.float16
         self.kwargs['enabled'] = dtype == torch.float16
-        self.autocast,self.learn.scaler,self.scales = autocast(device, dtype=dtype),GradScaler(device, **self.kwargs),L()
+        self.autocast = autocast(device, dtype=dtype)
+        self.learn.scaler,self.scales = GradScaler(device, **self.kwargs),L()
 
 # %% ../nbs/30_callbacks.ipynb #bd03f8fa
 def learner_autocast(
     learn, # A Learner, while it fits or validates
 ):         # A context
     "The learner's mixed precision, for forward passes outside its own batches"
-    return next((a for c in learn.cbs if isinstance(c, MixedPrecision) and (a := getattr(c, 'autocast', None))), nullcontext())
+    for c in learn.cbs:
+        context = getattr(c, 'autocast', None) if isinstance(c, MixedPrecision) else None
+        if context: return context
+    return nullcontext()
 
 # %% ../nbs/30_callbacks.ipynb #94e5540a
 @contextmanager
@@ -225,12 +265,13 @@ def same_random_state(
 ):
     "Leaves Python's, NumPy's and PyTorch's random state as it found them"
     dl = inner_loader(dl)
-    state = random.getstate(),np.random.get_state(),getattr(dl, 'rng', None)
+    python,numpy,own = random.getstate(),np.random.get_state(),getattr(dl, 'rng', None)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try: yield
         finally:
-            random.setstate(state[0]); np.random.set_state(state[1])
-            if state[2] is not None: dl.rng = state[2]
+            random.setstate(python)
+            np.random.set_state(numpy)
+            if own is not None: dl.rng = own
 
 # %% ../nbs/30_callbacks.ipynb #25e795c7
 _bn = nn.modules.batchnorm._BatchNorm
@@ -245,6 +286,13 @@ def bn_statistics(
         for k,b in m.named_buffers(recurse=False)
     }
 
+# %% ../nbs/30_callbacks.ipynb #76afe40b
+def _start_over(bn):
+    "Let a BatchNorm layer collect a plain average from now on"
+    bn.train()
+    bn.reset_running_stats()
+    bn.momentum = None
+
 @torch.no_grad()
 def reestimate_bn(
     model,           # Any model
@@ -258,7 +306,7 @@ def reestimate_bn(
     modes,momenta = {m:m.training for m in model.modules()},[m.momentum for m in bns]
     try:
         model.eval()
-        for m in bns: m.train(); m.reset_running_stats(); m.momentum = None
+        for m in bns: _start_over(m)
         with same_random_state(dl): used = run_batches(model, dl, n_inp, n)
         mean_over_ranks([t for m in bns for t in (m.running_mean, m.running_var)])
         return used
@@ -266,6 +314,7 @@ def reestimate_bn(
         for m,t in modes.items(): m.training = t
         for m,o in zip(bns, momenta): m.momentum = o
 
+# %% ../nbs/30_callbacks.ipynb #4c411cb2
 class BNReestimate(Callback):
     "Re-estimates BatchNorm's statistics on training batches before every evaluation"
     order = -5
@@ -276,8 +325,10 @@ class BNReestimate(Callback):
         self.stale = {} # the statistics as training left them, at the last evaluation
 
     def before_validate(self):
-        self.stale = bn_statistics(bare(self.model))
-        with learner_autocast(self.learn): reestimate_bn(bare(self.model), self.dls.train, self.n_batches, getattr(self.dls, 'n_inp', 1))
+        model,n_inp = bare(self.model),getattr(self.dls, 'n_inp', 1)
+        self.stale = bn_statistics(model)
+        with learner_autocast(self.learn):
+            reestimate_bn(model, self.dls.train, self.n_batches, n_inp)
 
 # %% ../nbs/30_callbacks.ipynb #16284835
 @patch
@@ -301,32 +352,45 @@ class EvalEvery(Callback):
         for c in self.asleep: c.run = True
         self.asleep = []
 
-    def before_validate(self):
-        trained,self.trained = self.trained,False # who only evaluates is not kept from it
-        if not trained or (self.epoch+1) % self.every == 0 or self.epoch+1 >= self.n_epoch: return
-        self.skipped = True
-        self.asleep = [c for c in self.learn.cbs if isinstance(c, TrackerCallback) and c.run and not getattr(c, 'every_epoch', False)]
-        for c in self.asleep: c.run = False
-        raise CancelValidException
+    def is_due(self):
+        "Is this epoch one to evaluate?"
+        return (self.epoch+1) % self.every == 0 or self.epoch+1 >= self.n_epoch
 
-    def after_validate(self):
-        "A record as long as the others, which says that nothing was measured"
-        if self.skipped: self.recorder.log += [float('nan')]*(1 + len(self.metrics))
+# %% ../nbs/30_callbacks.ipynb #81fd4cd1
+def _sleeps(c):
+    "Does this callback look for the best epoch?"
+    return isinstance(c, TrackerCallback) and c.run and not getattr(c, 'every_epoch', False)
+
+@patch
+def before_validate(self:EvalEvery):
+    trained,self.trained = self.trained,False # who only evaluates is not kept from it
+    if not trained or self.is_due(): return
+    self.skipped = True
+    self.asleep = [c for c in self.learn.cbs if _sleeps(c)]
+    for c in self.asleep: c.run = False
+    raise CancelValidException
+
+@patch
+def after_validate(self:EvalEvery):
+    "A record as long as the others, which says that nothing was measured"
+    if self.skipped: self.recorder.log += [float('nan')]*(1 + len(self.metrics))
 
 # %% ../nbs/30_callbacks.ipynb #9912398f
 class TrainingDiverged(RuntimeError):
     "The loss is no longer finite, or a step has run away"
 
 class StepWatch(Callback):
-    "Names the layer when a step collapses, and stops the run when one runs away or the loss is not finite"
-    order,run_valid = TwoStageQAT.order+.1,False # sees the regularizer too, and looks before the optimizer spreads the damage
+    "Names the layer when a step collapses; stops the run when one runs away, or the loss diverges"
+    # sees the regularizer too, and looks before the optimizer spreads the damage
+    order,run_valid = TwoStageQAT.order+.1,False
     def __init__(self,
-        every:int=20,       # Look after so many batches (and at the end of each epoch)
-        collapse:float=.01, # A step below this fraction of its start has collapsed
-        runaway:float=1000., # A weight step above this multiple of its start, and all weights zero: run away
+        every:int=20,        # Look after so many batches (and at the end of each epoch)
+        collapse:float=.01,  # A step below this fraction of its start has collapsed
+        runaway:float=1000., # A weight step above this multiple of its start, no code but 0: lost
     ):
-        self.every,self.collapse,self.collapsed = whole('every', every, 1),collapse,[]
+        self.every,self.collapse = whole('every', every, 1),collapse
         self.runaway = number('runaway', runaway, 1)
+        self.collapsed = []
 
     def before_fit(self):
         self.run = not hasattr(self.learn, 'lr_finder') # which is there to find out what goes wrong
@@ -335,25 +399,34 @@ class StepWatch(Callback):
     def before_train(self):
         if not self.begun: self.begin()
 
-    def after_loss(self):
-        bad = ~torch.isfinite(self.loss_grad.detach()).all()
-        self.bad,self.count = bad if self.bad is None else self.bad | bad,self.count+1
-        if self.count % self.every == 0 or bad.device.type == 'cpu': self.look()
+# %% ../nbs/30_callbacks.ipynb #456de95d
+@patch
+def after_loss(self:StepWatch):
+    bad = ~torch.isfinite(self.loss_grad.detach()).all()
+    self.bad = bad if self.bad is None else self.bad | bad
+    self.count += 1
+    if self.count % self.every == 0 or bad.device.type == 'cpu': self.look()
 
-    def after_train(self):
-        if self.bad is not None: self.look()
+@patch
+def after_train(self:StepWatch):
+    if self.bad is not None: self.look()
 
-    def after_fit(self): self.quantizers = {}
+@patch
+def after_fit(self:StepWatch): self.quantizers = {}
 
 # %% ../nbs/30_callbacks.ipynb #ea430eff
+def _is_weight(name): return name.endswith('weight_quantizer')
+
 @patch
 def begin(self:StepWatch, start=None):
     "Note where the steps start; or where they did, before a checkpoint was written"
     self.begun,self.collapsed,self.bad,self.count = True,[],None,0
-    self.quantizers = {f'{n}.{k}':getattr(m, k) for n,m in quant_layers(bare(self.model)).items() for k in ('weight_quantizer', 'act_quantizer')}
-    self.start = start or {n:q.grid_step.detach().clone() for n,q in self.quantizers.items() if q.initialized}
-    self.low = {n:self.collapse*s for n,s in self.start.items()} # of those that stand
-    self.high = {n:s*self.runaway**(1 if n.endswith('weight_quantizer') else 2.7) for n,s in self.start.items()}
+    self.quantizers = _named_quantizers(bare(self.model))
+    ready = {n:q for n,q in self.quantizers.items() if q.initialized}
+    self.start = start or {n:q.grid_step.detach().clone() for n,q in ready.items()}
+    self.low = {n:s*self.collapse for n,s in self.start.items()} # of those that stand
+    power = {n:1 if _is_weight(n) else 2.7 for n in self.start}
+    self.high = {n:s*self.runaway**power[n] for n,s in self.start.items()}
 
 # %% ../nbs/30_callbacks.ipynb #14b6efe9
 def _joined(d): return torch.cat([t.reshape(-1) for t in d.values()])
@@ -362,52 +435,84 @@ def _joined(d): return torch.cat([t.reshape(-1) for t in d.values()])
 def look(self:StepWatch):
     "Check now: one question to the device, and who it was only after a yes"
     self.look_up()
-    now = {n:self.quantizers[n].grid_step.detach() for n in self.low}
-    if now and bool((_joined(now) < _joined(self.low)).any()):
-        for n in [n for n in now if bool((now[n] < self.low[n]).any())]:
-            self.low.pop(n); self.collapsed.append(n); s = self.start[n]
-            warnings.warn(f'{n}: the step collapsed from {s.mean().item():.3g} to {now[n].min().item():.3g} in epoch {self.epoch}; lower the learning rate of the steps, or raise the bits of this layer')
-    if bool(any_rank(self.bad)): raise TrainingDiverged(f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. Lower the learning rate or the regularizer\'s weight')
+    self.look_down()
+    if not bool(any_rank(self.bad)): return
+    raise TrainingDiverged(
+        f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. '
+        "Lower the learning rate or the regularizer's weight")
 
+@patch
+def look_down(self:StepWatch):
+    "Warn of each step that has collapsed, once"
+    now = {n:self.quantizers[n].grid_step.detach() for n in self.low}
+    if not now or not bool((_joined(now) < _joined(self.low)).any()): return
+    for n in [n for n in now if bool((now[n] < self.low[n]).any())]:
+        self.low.pop(n)
+        self.collapsed.append(n)
+        was,fell = self.start[n].mean().item(),now[n].min().item()
+        warnings.warn(
+            f'{n}: the step collapsed from {was:.3g} to {fell:.3g} in epoch {self.epoch}; '
+            'lower the learning rate of the steps, or raise the bits of this layer')
+
+# %% ../nbs/30_callbacks.ipynb #5f7505a6
 @patch
 def look_up(self:StepWatch):
     "End the run where a step has run away"
     if not self.high: return
     now = {n:self.quantizers[n].grid_step.detach() for n in self.high}
     if not bool((_joined(now) > _joined(self.high)).any()): return
-    lost = [n for n in now if bool((now[n] > self.high[n]).any()) and self.is_lost(n, now[n])]
+    grown = [n for n in now if bool((now[n] > self.high[n]).any())]
+    lost = [n for n in grown if self.is_lost(n, now[n])]
     if not lost: return
     n = lost[0]
+    was,grew = self.start[n].mean().item(),now[n].max().item()
     raise TrainingDiverged(
-        f'{n}: the step ran away from {self.start[n].mean().item():.3g} to {now[n].max().item():.3g} in epoch {self.epoch}, '
+        f'{n}: the step ran away from {was:.3g} to {grew:.3g} in epoch {self.epoch}, '
         f'batch {self.iter}. Lower the learning rate, or give the steps a lower one (step_lr)')
 
 @patch
 @torch.no_grad()
 def is_lost(self:StepWatch, name, step):
-    "Does nothing come through this quantizer any more? Of weights that can be seen; activations have grown by a power more"
-    if not name.endswith('weight_quantizer'): return True
+    "Does nothing come through this quantizer any more?"
+    if not _is_weight(name): return True # what grew by a power more is taken for lost unseen
     if bool((step > self.start[name]*self.runaway**2).any()): return True # weights and all
-    weight = bare(self.model).get_submodule(name.removesuffix('weight_quantizer').rstrip('.')).weight
-    return not bool(self.quantizers[name].to_codes(weight).any())
+    layer = bare(self.model).get_submodule(name.removesuffix('weight_quantizer').rstrip('.'))
+    return not bool(self.quantizers[name].to_codes(layer.weight).any())
+
+# %% ../nbs/30_callbacks.ipynb #e03c162a
+def _first_not_finite(model, xb):
+    "Name of the first layer, in order of execution, whose output is not finite; None if all are"
+    found,hooks,layers = [],[],quant_layers(model)
+    def watch(name, module):
+        def hook(m, i, o):
+            if isinstance(o, torch.Tensor) and not o.isfinite().all(): found.append(name)
+        hooks.append(module.register_forward_hook(hook))
+    try:
+        for n,m in model.named_modules():
+            if n in layers or not list(m.children()): watch(n, m)
+        model(*xb)
+    finally:
+        for h in hooks: h.remove()
+    return found[0] if found else None
 
 @patch
 @torch.no_grad()
 def culprit(self:StepWatch):
-    "The first layer, in order of execution, whose output on the current batch is not finite"
-    found,hooks,model = [],[],bare(self.model)
-    def note(n): return lambda m,i,o: found.append(n) if isinstance(o, torch.Tensor) and not o.isfinite().all() else None
-    try:
-        hooks = [m.register_forward_hook(note(n)) for n,m in model.named_modules() if not list(m.children()) or n in quant_layers(model)]
-        model(*self.xb)
-    finally: [h.remove() for h in hooks]
-    if not all(p.isfinite().all() for n,p in model.named_parameters() if not found or not n.startswith(found[0])): return f'its damage has spread over the weights; StepWatch(every=1) catches the layer'
-    return f"the first output that is not finite is that of '{found[0]}'" if found else 'every output on this batch is finite, so it is the loss or the regularizer'
+    "Where the current batch's first value that is not finite comes from, in words"
+    model = bare(self.model)
+    first = _first_not_finite(model, self.xb)
+    others = [p for n,p in model.named_parameters() if first is None or not n.startswith(first)]
+    if not all(p.isfinite().all() for p in others):
+        return 'its damage has spread over the weights; StepWatch(every=1) catches the layer'
+    if first is None:
+        return 'every output on this batch is finite, so it is the loss or the regularizer'
+    return f"the first output that is not finite is that of '{first}'"
 
 # %% ../nbs/30_callbacks.ipynb #5074b4a4
 @patch
 def state_dict(self:StepWatch):
-    return dict(start=self.start, low=list(self.low), collapsed=self.collapsed, bad=self.bad, count=self.count)
+    return dict(start=self.start, low=list(self.low), collapsed=self.collapsed,
+                bad=self.bad, count=self.count)
 
 @patch
 def load_state_dict(self:StepWatch, state):
@@ -417,55 +522,75 @@ def load_state_dict(self:StepWatch, state):
     self.collapsed,self.bad,self.count = state['collapsed'],state['bad'],state['count']
 
 # %% ../nbs/30_callbacks.ipynb #47ce67b7
-_ASKS = ('item tolist cpu numpy nonzero masked_select unique equal allclose is_nonzero argwhere __bool__ __int__ __float__ __index__ __array__ __format__ __repr__ __contains__ '
-         'tensor as_tensor from_numpy').split() # the last three come from the host
-_WAITS = 'aten::_local_scalar_dense aten::nonzero aten::masked_select aten::equal aten::_unique2'.split()
+_ASKS = (
+    'item tolist cpu numpy nonzero masked_select unique equal allclose is_nonzero argwhere '
+    '__bool__ __int__ __float__ __index__ __array__ __format__ __repr__ __contains__ '
+    'tensor as_tensor from_numpy').split() # the last three come from the host
+_WAITS = ('aten::_local_scalar_dense aten::nonzero aten::masked_select '
+          'aten::equal aten::_unique2').split()
 
 class HostSync(RuntimeError):
     "The host would have to wait for the device"
 
-def _masks(o): return isinstance(o, torch.Tensor) and o.dtype == torch.bool or isinstance(o, (tuple, list)) and any(map(_masks, o))
+def _masks(o):
+    "Is this index a mask, or is a mask in it? How much it selects is asked of the device"
+    if isinstance(o, torch.Tensor): return o.dtype == torch.bool
+    return isinstance(o, (tuple, list)) and any(map(_masks, o))
 
+# %% ../nbs/30_callbacks.ipynb #767aa9f8
 class _InPython(TorchFunctionMode):
     def __torch_function__(self, f, types, args=(), kwargs=None):
         name = getattr(f, '__name__', '')
-        if name in _ASKS or name in ('__getitem__', '__setitem__') and _masks(args[1]): raise HostSync(f'{name}: a step must not ask a tensor for its value, nor make one from the host: the device would be waited for')
+        by_mask = name in ('__getitem__', '__setitem__') and _masks(args[1])
+        if name in _ASKS or by_mask:
+            raise HostSync(f'{name}: a step must not ask a tensor for its value, nor make one '
+                           'from the host: the device would be waited for')
         return f(*args, **(kwargs or {}))
 
 class _Below(TorchDispatchMode):
     def __torch_dispatch__(self, f, types, args=(), kwargs=None):
-        if f._schema.name in _WAITS: raise HostSync(f'{f}: a step must not ask a tensor for its value: the device would be waited for')
+        if f._schema.name in _WAITS:
+            raise HostSync(f'{f}: a step must not ask a tensor for its value: '
+                           'the device would be waited for')
         return f(*args, **(kwargs or {}))
 
 # %% ../nbs/30_callbacks.ipynb #a63d2cd3
 @contextmanager
 def no_host_sync():
-    "Raises `HostSync` (or, on a GPU, CUDA's own error) where the host would wait for the device; needs no device to find out"
+    "Raises `HostSync` (on a GPU also CUDA's own error) where the host would wait for the device"
     with ExitStack() as stack:
         if torch.cuda.is_available():
-            stack.callback(torch.cuda.set_sync_debug_mode, torch.cuda.get_sync_debug_mode()); torch.cuda.set_sync_debug_mode('error')
-        stack.enter_context(_InPython()); stack.enter_context(_Below())
+            stack.callback(torch.cuda.set_sync_debug_mode, torch.cuda.get_sync_debug_mode())
+            torch.cuda.set_sync_debug_mode('error')
+        stack.enter_context(_InPython())
+        stack.enter_context(_Below())
         yield
 
 # %% ../nbs/30_callbacks.ipynb #bd7171de
 class DeviceSmoothLoss(AvgSmoothLoss):
     "fastai's running mean of the training loss, on the loss's own device"
     def accumulate(self, learn):
-        loss = to_detach(learn.loss.mean(), cpu=False); self.count += 1
-        self.val = torch.lerp(loss, torch.zeros_like(loss) if self.count == 1 else self.val, self.beta)
+        loss = to_detach(learn.loss.mean(), cpu=False)
+        self.count += 1
+        before = torch.zeros_like(loss) if self.count == 1 else self.val
+        self.val = torch.lerp(loss, before, self.beta)
 
+# %% ../nbs/30_callbacks.ipynb #a658a6f6
 class RecordOnDevice(Callback):
     "Keeps fastai's `Recorder` from copying each batch's loss to the host"
     order,run_valid = Recorder.order-1,False
     def before_fit(self): self.n = 0
     def before_train(self): self.use(DeviceSmoothLoss)
+    def after_fit(self): self.use(AvgSmoothLoss)
 
     def use(self, kind):
         "Give the recorder a running mean of another kind"
         mean = self.recorder.smooth_loss
         if type(mean) is kind: return
-        vars(self.recorder)['smooth_loss'] = new = kind(beta=mean.beta) # by assignment, fastai warns of a name that the learner has, too
+        new = kind(beta=mean.beta)
         new.count,new.val = mean.count,mean.val
+        # by assignment, fastai warns of a name that the learner has, too
+        vars(self.recorder)['smooth_loss'] = new
 
     def after_train(self):
         new = self.recorder.losses[self.n:]
@@ -474,4 +599,3 @@ class RecordOnDevice(Callback):
 
     def state_dict(self): return dict(n=len(self.recorder.losses))
     def load_state_dict(self, state): self.n = state['n'] # a checkpoint has them on the host
-    def after_fit(self): self.use(AvgSmoothLoss)

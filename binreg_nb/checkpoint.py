@@ -10,8 +10,14 @@ __all__ = ['FORMAT', 'FASTAI_STATE', 'DISPLAY', 'WAIT', 'pack', 'unpack', 'only_
            'first_difference', 'Checkpoint']
 
 # %% ../nbs/28_checkpoint.ipynb #0c34e89a
-import hashlib, json, os, random, re, warnings
-import numpy as np, torch
+import hashlib
+import json
+import os
+import random
+import re
+import warnings
+import numpy as np
+import torch
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -82,7 +88,8 @@ def pack(
     if isinstance(o, Tensor): return _pack_tensor(o, tensors, at)
     if isinstance(o, np.ndarray): return _pack_array(o, tensors, at)
     if isinstance(o, Mapping): return _pack_dict(o, tensors, at)
-    if isinstance(o, tuple): return {'$tuple': [pack(v, tensors, f'{at}.{i}') for i,v in enumerate(o)]}
+    if isinstance(o, tuple):
+        return {'$tuple': [pack(v, tensors, f'{at}.{i}') for i,v in enumerate(o)]}
     if hasattr(o, '__iter__') and hasattr(o, '__getitem__'): return _pack_list(list(o), tensors, at)
     raise InputError(f'{at or "state"}: a {type(o).__name__} is no data; '
                      'a state holds numbers, text, tensors, and lists and dicts of them')
@@ -105,16 +112,17 @@ def unpack(
     device='cpu', # Where the tensors go that were on a device
 ):                # The state; nothing in it shares memory with `tensors`
     "Put a state together again"
-    if isinstance(o, list): return [unpack(v, tensors, device) for v in o]
+    def inner(v): return unpack(v, tensors, device)
+    if isinstance(o, list): return [inner(v) for v in o]
     if not isinstance(o, dict): return o
     kind = next((k for k in o if k[:1] == '$'), None)
-    if kind is None: return {k:unpack(v, tensors, device) for k,v in o.items()}
+    if kind is None: return {k:inner(v) for k,v in o.items()}
     if kind == '$tensor': return _unpack_tensor(o, tensors, device)
     if kind == '$array': return _unpack_array(o, tensors)
     if kind == '$floats': return tensors[o[kind]].tolist()
     if kind == '$float': return float(o[kind])
-    if kind == '$tuple': return tuple(unpack(v, tensors, device) for v in o[kind])
-    if kind == '$dict': return {unpack(k, tensors, device):unpack(v, tensors, device) for k,v in o[kind]}
+    if kind == '$tuple': return tuple(inner(v) for v in o[kind])
+    if kind == '$dict': return {inner(k):inner(v) for k,v in o[kind]}
     raise InputError(f'{kind}: unknown kind of data, from a later version of this package?')
 
 # %% ../nbs/28_checkpoint.ipynb #a9de7480
@@ -132,6 +140,10 @@ def only_data():
 # %% ../nbs/28_checkpoint.ipynb #9ff886f1
 FORMAT = 'binreg_nb checkpoint 1'
 
+def _header(config, tree):
+    "What stands in a file beside its tensors"
+    return dict(format=FORMAT, config=json.dumps(config), state=json.dumps(tree))
+
 def as_bytes(
     state,       # What to keep
     config=None, # What it is a state of
@@ -139,7 +151,7 @@ def as_bytes(
     "A state as the bytes of a file"
     tensors = {}
     tree = pack(state, tensors)
-    return save(tensors, metadata=dict(format=FORMAT, config=json.dumps(config), state=json.dumps(tree)))
+    return save(tensors, metadata=_header(config, tree))
 
 def unbytes(
     data:bytes, # From `as_bytes`
@@ -147,6 +159,7 @@ def unbytes(
     "A state from the bytes of a file"
     return unpack(*_parse(data)[1:])
 
+# %% ../nbs/28_checkpoint.ipynb #1463f736
 def _sync(path):
     "Bring a file, or a folder's list of names, to the disk"
     fd = os.open(path, os.O_RDONLY)
@@ -160,6 +173,8 @@ def _checksum(path):
         while block := f.read(2**22): sha.update(block)
     return sha.hexdigest()[:16]
 
+def _reason(e): return getattr(e, 'strerror', None) or str(e).splitlines()[0]
+
 # %% ../nbs/28_checkpoint.ipynb #3fc13fb0
 def write_checkpoint(
     folder,      # An existing folder
@@ -169,7 +184,7 @@ def write_checkpoint(
 )->Path:         # The file, name-checksum.safetensors
     "Write a state atomically; raises `InputError` if it cannot be written"
     tensors,folder = {},Path(folder)
-    data = dict(format=FORMAT, config=json.dumps(config), state=json.dumps(pack(state, tensors)))
+    data = _header(config, pack(state, tensors))
     tmp = folder/f'.{name}.tmp{os.getpid()}'
     try:
         save_file(tensors, tmp, metadata=data)
@@ -178,12 +193,11 @@ def write_checkpoint(
         os.replace(tmp, path)
         _sync(folder)
     except (OSError, SafetensorError) as e:
-        raise InputError(f'{folder}: the checkpoint {name} cannot be written ({_reason(e)}); what is there is kept: '
-                         'make room, or make the folder writable, and start the same again') from None
+        raise InputError(
+            f'{folder}: the checkpoint {name} cannot be written ({_reason(e)}); what is there is '
+            'kept: make room, or make the folder writable, and start the same again') from None
     finally: tmp.unlink(missing_ok=True)
     return path
-
-def _reason(e): return getattr(e, 'strerror', None) or str(e).splitlines()[0]
 
 # %% ../nbs/28_checkpoint.ipynb #bf7b6043
 class Damaged(ValueError):
@@ -193,7 +207,8 @@ def _parse(data):
     "(configuration, state's tree, tensors) of a checkpoint's bytes"
     length = int.from_bytes(data[:8], 'little')
     about = json.loads(data[8:8+length])['__metadata__']
-    if about['format'] != FORMAT: raise InputError(f"is of another version ({about['format']!r}, not {FORMAT!r})")
+    if about['format'] != FORMAT:
+        raise InputError(f"is of another version ({about['format']!r}, not {FORMAT!r})")
     return json.loads(about['config']), json.loads(about['state']), load(data)
 
 def read_checkpoint(
@@ -218,7 +233,7 @@ def checkpoints(
 
 def newest_checkpoint(
     folder,  # Any folder
-)->tuple:    # (file, its contents, [(file, what is wrong with it)] of newer ones); (None, None, ...) if none is whole
+)->tuple:    # (file, contents, [(newer file, what is wrong)]); (None, None, ...) if none is whole
     "The newest checkpoint that is whole"
     damaged = []
     for path in checkpoints(folder):
@@ -264,7 +279,9 @@ def random_state(
     loaders=(), # Data loaders, of fastai or PyTorch
 )->list:        # For `set_random_state`: a state for each process that trains (one, usually)
     "The state of every source of random numbers"
-    return [unbytes(o) for o in collect_bytes(as_bytes(own_random_state(loaders)))] if world() > 1 else [own_random_state(loaders)]
+    own = own_random_state(loaders)
+    if world() == 1: return [own]
+    return [unbytes(o) for o in collect_bytes(as_bytes(own))]
 
 def set_random_state(
     states:list, # From `random_state`
@@ -279,17 +296,25 @@ def set_random_state(
     for dl,s in zip(loaders, state['loaders']): _set_loader_state(dl, s)
 
 # %% ../nbs/28_checkpoint.ipynb #a8433be2
-FASTAI_STATE = {ParamScheduler: ['hps'], TrackerCallback: ['best', 'new_best'], EarlyStoppingCallback: ['wait'],
-                ReduceLROnPlateau: ['wait'], GradientAccumulation: ['count']}
-DISPLAY = ('ProgressCallback', 'ShowGraphCallback', 'CSVLogger', 'Checkpoint') # what they do decides nothing
+FASTAI_STATE = {
+    ParamScheduler: ['hps'],
+    TrackerCallback: ['best', 'new_best'],
+    EarlyStoppingCallback: ['wait'],
+    ReduceLROnPlateau: ['wait'],
+    GradientAccumulation: ['count']}
+# what these do decides nothing
+DISPLAY = ('ProgressCallback', 'ShowGraphCallback', 'CSVLogger', 'Checkpoint')
 
 def has_state(
     o,      # A callback, a regularizer
-)->bool:    # Does its class have both methods? (An instance of fastai's answers for its learner, too)
+)->bool:    # Does its class have both methods? (fastai's instances answer for their learner, too)
     "Can it be kept?"
     return all(callable(getattr(type(o), k, None)) for k in ('state_dict', 'load_state_dict'))
 
-def _fastai_names(c): return [n for kind,names in FASTAI_STATE.items() if isinstance(c, kind) for n in names if n in vars(c)]
+def _fastai_names(c):
+    "The attributes of a callback of fastai's that are its state"
+    known = [n for kind,names in FASTAI_STATE.items() if isinstance(c, kind) for n in names]
+    return [n for n in known if n in vars(c)]
 
 def _callback_state(c):
     return c.state_dict() if has_state(c) else {n:vars(c)[n] for n in _fastai_names(c)}
@@ -329,8 +354,10 @@ def recorder_state(
     "Curves, values, and running means"
     r = learn.recorder
     losses = torch.stack([torch.as_tensor(l).cpu() for l in r.losses]) if r.losses else None
-    return dict(lrs=list(r.lrs), iters=list(r.iters), losses=losses, values=[list(v) for v in r.values],
-                mean=dict(count=r.smooth_loss.count, val=r.smooth_loss.val), metrics=[_metric_state(m) for m in learn.metrics])
+    return dict(
+        lrs=list(r.lrs), iters=list(r.iters), losses=losses, values=[list(v) for v in r.values],
+        mean=dict(count=r.smooth_loss.count, val=r.smooth_loss.val),
+        metrics=[_metric_state(m) for m in learn.metrics])
 
 def set_recorder_state(
     learn:Learner, # A learner that fits
@@ -369,13 +396,15 @@ def learner_state(
 )->dict:           # Data and tensors
     "Everything that decides the next step, but for the random numbers"
     model,scaler = bare(learn.model),getattr(learn, 'scaler', None)
-    return dict(train_iter=learn.train_iter, pct_train=learn.pct_train, model=dict(model.state_dict()), grads=gradients(model),
-                opt=learn.opt.state_dict(), scaler=scaler.state_dict() if scaler else {},
-                recorder=recorder_state(learn), callbacks=callbacks_state(learn))
+    return dict(
+        train_iter=learn.train_iter, pct_train=learn.pct_train,
+        model=dict(model.state_dict()), grads=gradients(model), opt=learn.opt.state_dict(),
+        scaler=scaler.state_dict() if scaler else {},
+        recorder=recorder_state(learn), callbacks=callbacks_state(learn))
 
 # %% ../nbs/28_checkpoint.ipynb #e5a0a5a8
 def _have_started(model):
-    "A quantizer that looks up whether it has started takes another path in that batch, with other last bits"
+    "A quantizer that looks whether it has started takes another path, with other last bits"
     for m in quant_layers(model).values():
         for q in (m.weight_quantizer, m.act_quantizer): q._ready = bool(q.initialized)
 
@@ -400,30 +429,45 @@ def as_text(
     o,     # Anything
 )->str:    # Text that is the same in every process
     "A function or an object as text, without the address it happens to have"
-    if isinstance(o, partial): return f"{as_text(o.func)}({', '.join(f'{k}={as_text(v)}' for k,v in o.keywords.items())})"
+    if isinstance(o, partial):
+        settings = [f'{k}={as_text(v)}' for k,v in o.keywords.items()]
+        return f"{as_text(o.func)}({', '.join(settings)})"
     if isinstance(o, type) or callable(o) and hasattr(o, '__qualname__'): return o.__qualname__
     return re.sub(r' at 0x[0-9a-f]+', '', repr(o))
 
 def _data(dl):
     "What is known of a loader without looking at its items"
     n = len(dl.dataset) if hasattr(dl.dataset, '__len__') else None
-    return dict(batches=len(dl), batch_size=getattr(dl, 'bs', None) or getattr(dl, 'batch_size', None), items=n)
+    size = getattr(dl, 'bs', None) or getattr(dl, 'batch_size', None)
+    return dict(batches=len(dl), batch_size=size, items=n)
 
 def _layers(model):
-    return {n:dict(w_bits=m.weight_quantizer.n_bits, a_bits=m.act_quantizer.n_bits) for n,m in quant_layers(model).items()}
+    "The bits of each layer"
+    return {n:dict(w_bits=m.weight_quantizer.n_bits, a_bits=m.act_quantizer.n_bits)
+            for n,m in quant_layers(model).items()}
 
 # %% ../nbs/28_checkpoint.ipynb #fd330e21
+def _type_and_shape(t): return f'{str(t.dtype).split(".")[-1]} {list(t.shape)}'
+
 def describe(
     learn:Learner, # A learner that begins to fit
 )->dict:           # Plain data
     "What a fit is: epochs, data, network, optimizer, loss, callbacks, device"
     model = bare(learn.model)
     train,valid = [inner_loader(dl) for dl in list(learn.dls.loaders)[:2]]
-    shapes = {n:f'{str(t.dtype).split(".")[-1]} {list(t.shape)}' for n,t in model.state_dict().items()}
-    res = dict(n_epoch=learn.n_epoch, train=_data(train), valid=_data(valid), loss=as_text(learn.loss_func),
-               optimizer=type(learn.opt).__name__ + ' ' + as_text(learn.opt_func), hypers=[dict(h) for h in learn.opt.hypers],
-               layers=_layers(model), model=shapes, callbacks=list(_named_callbacks(learn)), device=next(model.parameters()).device.type, processes=world())
+    res = dict(
+        n_epoch=learn.n_epoch, train=_data(train), valid=_data(valid),
+        loss=as_text(learn.loss_func),
+        optimizer=f'{type(learn.opt).__name__} {as_text(learn.opt_func)}',
+        hypers=[dict(h) for h in learn.opt.hypers],
+        layers=_layers(model),
+        model={n:_type_and_shape(t) for n,t in model.state_dict().items()},
+        callbacks=list(_named_callbacks(learn)),
+        device=next(model.parameters()).device.type, processes=world())
     return json.loads(json.dumps(res, default=str))
+
+# %% ../nbs/28_checkpoint.ipynb #d0e9dc38
+def _by_number(o): return dict(enumerate(o))
 
 def first_difference(
     there,  # Plain data
@@ -432,22 +476,25 @@ def first_difference(
 )->str:     # 'lr=0.1 there, 0.2 here'; '' if there is none
     "Where two descriptions begin to differ; names that only one of them has count, too"
     if isinstance(there, dict) and isinstance(here, dict):
-        names = list(dict.fromkeys([*here, *there]))
-        found = (first_difference(there.get(k), here.get(k), f'{at}.{k}' if at else k) for k in names)
-        return next((d for d in found if d), '')
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here) and any(isinstance(o, dict) for o in here):
-        return first_difference(dict(enumerate(there)), dict(enumerate(here)), at)
+        for k in dict.fromkeys([*here, *there]):
+            d = first_difference(there.get(k), here.get(k), f'{at}.{k}' if at else k)
+            if d: return d
+        return ''
+    are_lists = isinstance(there, list) and isinstance(here, list) and len(there) == len(here)
+    if are_lists and any(isinstance(o, dict) for o in here):
+        return first_difference(_by_number(there), _by_number(here), at)
     return '' if there == here else f'{at}={there!r} there, {here!r} here'
 
 # %% ../nbs/28_checkpoint.ipynb #70f0b0c8
-WAIT = 5 # Seconds for which another process may hold the folder: one that was killed may still have children
+# Seconds for which another process may hold the folder: one that was killed may still have children
+WAIT = 5
 
 class Checkpoint(Callback):
     "Keeps what a fit needs to go on, and goes on from it"
     order,run_valid = 1000,False
     def __init__(self,
         folder,           # Where the checkpoints are; a folder for this fit alone
-        every:int=0,      # Training steps between checkpoints, beside those after each epoch; 0 for none
+        every:int=0,      # Training steps between checkpoints, beside those after each epoch
         config:dict=None, # More settings (plain data) that must be the same to go on
     ):
         self.folder,self.every = Path(folder).expanduser().absolute(),whole('every', every, 0)
@@ -465,13 +512,17 @@ class Checkpoint(Callback):
 # %% ../nbs/28_checkpoint.ipynb #d8e1b2a5
 @patch
 def hold(self:Checkpoint):
-    "Make the folder and hold it: two fits at a time would take each other's checkpoints for their own"
+    "Make the folder and hold it"
     try:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.held = FileLock(self.folder/'.lock', thread_local=False, is_singleton=True)
         self.held.acquire(timeout=WAIT)
-    except Timeout: raise InputError(f'{self.folder}: another process is writing checkpoints here; name another folder') from None
-    except OSError as e: raise InputError(f'{self.folder}: cannot be written to ({_reason(e)}); name another folder') from None
+    except Timeout:
+        raise InputError(f'{self.folder}: another process is writing checkpoints here; '
+                         'name another folder') from None
+    except OSError as e:
+        raise InputError(f'{self.folder}: cannot be written to ({_reason(e)}); '
+                         'name another folder') from None
     for leftover in self.folder.glob('.epoch*.tmp*'): leftover.unlink(missing_ok=True)
 
 @patch
@@ -493,10 +544,10 @@ def look_up(self:Checkpoint):
     self.kept = [path] if path else []
     if not path: return b''
     different = first_difference(found[0], self.description)
-    if different:
-        self.release()
-        raise InputError(f'{self.folder}: its checkpoint is of another fit ({different}); name another folder, or remove this one')
-    return path.read_bytes()
+    if not different: return path.read_bytes()
+    self.release()
+    raise InputError(f'{self.folder}: its checkpoint is of another fit ({different}); '
+                     'name another folder, or remove this one')
 
 # %% ../nbs/28_checkpoint.ipynb #4a5a8a6f
 @patch
@@ -512,8 +563,11 @@ def go_on(self:Checkpoint):
     "Go on from the checkpoint that was found"
     state = self.put_back()
     self.learn.first_epoch,self.batches_done = state['epoch'],state['batch']
-    if rank() == 0: print(f'{self.folder.name}: goes on after {position(self.kept[0])} of {self.n_epoch}', flush=True)
-    if bar := getattr(vars(self.learn).get('progress'), 'mbar', None): bar.update(0) # it does not begin elsewhere
+    if rank() == 0:
+        done = position(self.kept[0])
+        print(f'{self.folder.name}: goes on after {done} of {self.n_epoch}', flush=True)
+    bar = getattr(vars(self.learn).get('progress'), 'mbar', None)
+    if bar: bar.update(0) # it does not begin elsewhere
     for epoch,values in enumerate(self.recorder.values): self.learn.logger(L(epoch, *values, ''))
     if not self.batches_done: self.found = None
 
@@ -559,7 +613,8 @@ def rest_of_the_epoch(self:Checkpoint):
 # %% ../nbs/28_checkpoint.ipynb #26d95444
 @patch
 def after_batch(self:Checkpoint):
-    if self.every and self.learn.train_iter % self.every == 0: self.write(self.epoch, self.iter + 1, self.at_start)
+    if not self.every or self.learn.train_iter % self.every: return
+    self.write(self.epoch, self.iter + 1, self.at_start)
 
 @patch
 def after_epoch(self:Checkpoint):
@@ -572,9 +627,11 @@ def write(self:Checkpoint,
     at_start=None, # The random state with which it began
 ):
     "Write a checkpoint, and remove all but the last two"
-    state = dict(epoch=epoch, batch=batch, at_start=at_start, learner=learner_state(self.learn), random=random_state(self.loaders()))
+    state = dict(epoch=epoch, batch=batch, at_start=at_start,
+                 learner=learner_state(self.learn), random=random_state(self.loaders()))
     if rank(): return
-    path = write_checkpoint(self.folder, f'epoch{epoch:04}-batch{batch:06}', state, self.description)
+    name = f'epoch{epoch:04}-batch{batch:06}'
+    path = write_checkpoint(self.folder, name, state, self.description)
     self.kept = list(dict.fromkeys([*self.kept, path]))[-2:]
     for p in checkpoints(self.folder):
         if p not in self.kept: p.unlink(missing_ok=True)

@@ -7,12 +7,19 @@ __all__ = ['INITS', 'NEGATIVES', 'STAGE2', 'RAMPS', 'LAM_UNITS', 'InputError', '
            'load_object', 'keep_memory']
 
 # %% ../nbs/00_core.ipynb #6153c74e
-import ctypes, difflib, functools, importlib, importlib.util, math, os, sys
+import ctypes
+import difflib
+import functools
+import importlib
+import importlib.util
+import math
+import os
+import sys
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #349a1bcc
 class InputError(ValueError):
-    "What was given, what is allowed, what to do: one line, shown without a traceback by the commands"
+    "What was given, what is allowed, what to do: one line, which the commands show alone"
 
 # %% ../nbs/00_core.ipynb #c41b3d18
 def choose(
@@ -35,6 +42,8 @@ RAMPS     = ('cosine', 'constant', 'falling') # How a decoupled pull is spread o
 LAM_UNITS = ('displacement', 'rate')          # What the strength of a decoupled pull counts
 
 # %% ../nbs/00_core.ipynb #4248c342
+def _in_range(value, lo, hi): return value >= lo and (hi is None or value <= hi)
+
 def whole(
     name:str, # The parameter's name, for the message
     value,    # What was given
@@ -42,9 +51,10 @@ def whole(
     hi=None,  # Largest allowed; None for no limit
 )->int:       # `value`
     "Check a whole number in `lo..hi`; raises `InputError`"
-    ok = isinstance(value, int) and not isinstance(value, bool) and value >= lo and (hi is None or value <= hi)
-    if ok: return value
-    raise InputError(f"{name}={value!r}: must be a whole number, {lo} {'or more' if hi is None else f'to {hi}'}")
+    ok = isinstance(value, int) and not isinstance(value, bool)
+    if ok and _in_range(value, lo, hi): return value
+    end = 'or more' if hi is None else f'to {hi}'
+    raise InputError(f'{name}={value!r}: must be a whole number, {lo} {end}')
 
 # %% ../nbs/00_core.ipynb #5ddf3401
 def number(
@@ -55,8 +65,9 @@ def number(
 )->float:      # `value` as a float
     "Check a finite number in `lo..hi`; raises `InputError`"
     ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if ok and value >= lo and (hi is None or value <= hi): return float(value)
-    raise InputError(f"{name}={value!r}: must be a number, {lo:g} {'or more' if hi is None else f'to {hi:g}'}")
+    if ok and _in_range(value, lo, hi): return float(value)
+    end = 'or more' if hi is None else f'to {hi:g}'
+    raise InputError(f'{name}={value!r}: must be a number, {lo:g} {end}')
 
 # %% ../nbs/00_core.ipynb #79ca27be
 def full_path(
@@ -65,7 +76,8 @@ def full_path(
 )->Path:      # Absolute
     "A path in full; raises `InputError`"
     try: return Path(os.path.abspath(Path(path).expanduser()))
-    except (RuntimeError, ValueError) as e: raise InputError(f'{what}={str(path)!r}: is no path ({e})') from None
+    except (RuntimeError, ValueError) as e:
+        raise InputError(f'{what}={str(path)!r}: is no path ({e})') from None
 
 # %% ../nbs/00_core.ipynb #c143d91b
 def is_own(
@@ -74,38 +86,25 @@ def is_own(
     "Does it name an object of the user's own, as `module:name`?"
     return isinstance(name, str) and ':' in name
 
-def load_object(
-    what:str,      # What is being named, for the message: 'network', 'method'
-    name:str,      # 'module:name' or 'file.py:name'
-    folder:str='', # Where the module is; '' for the working folder
-):                 # The object
-    "An object of the user's own; raises `InputError` with the nearest"
-    module,_,attr = name.rpartition(':')
-    if not module or not attr.isidentifier(): raise InputError(f"{what}={name!r}: must be module:name, as in mine:tiny for `tiny` of mine.py")
-    folder = full_path('modules', folder or '.')
-    try: found = _module(what, name, module, folder)
-    except InputError: raise
-    except Exception as e:
-        why = f'{type(e).__name__}: {e}'.splitlines()[0]
-        raise InputError(f'{what}={name!r}: {module} cannot be imported ({why})') from None
-    if hasattr(found, attr): return getattr(found, attr)
-    names = [k for k in vars(found) if not k.startswith('_')]
-    near = difflib.get_close_matches(attr, names, n=1, cutoff=.5)
-    raise InputError(f"{what}={name!r}: {module} has no {attr!r}{f': did you mean {near[0]}?' if near else ''}")
+def _did_you_mean(name, names):
+    "': did you mean ...?', or nothing"
+    near = difflib.get_close_matches(name, names, n=1, cutoff=.5)
+    return f': did you mean {near[0]}?' if near else ''
 
 # %% ../nbs/00_core.ipynb #4c285dc0
 def _module(what, name, module, folder):
     "A module by its name or file"
     if str(folder) not in sys.path: sys.path.append(str(folder)) # for what the file itself imports
-    file = folder/(module if module.endswith('.py') else module.replace('.', '/') + '.py')
+    is_file = module.endswith('.py')
+    file = folder/(module if is_file else module.replace('.', '/') + '.py')
     if file.is_file(): return _from_file(file, file.stat().st_mtime_ns)
-    if not module.endswith('.py') and _is_installed(module): return importlib.import_module(module)
-    near = difflib.get_close_matches(file.stem, [p.stem for p in file.parent.glob("*.py")], n=1, cutoff=.5)
-    hint = f': did you mean {near[0]}?' if near else ''
+    if not is_file and _is_installed(module): return importlib.import_module(module)
+    hint = _did_you_mean(file.stem, [p.stem for p in file.parent.glob('*.py')])
     raise InputError(f'{what}={name!r}: no file {file}, and no installed module {module}{hint}')
 
 @functools.lru_cache(None)
 def _from_file(file, changed):
+    "The module of a file; read again when `changed`, its time, is another"
     spec = importlib.util.spec_from_file_location(file.stem, file)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
@@ -115,10 +114,34 @@ def _is_installed(module):
     try: return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError): return False
 
+# %% ../nbs/00_core.ipynb #f383b8aa
+def load_object(
+    what:str,      # What is being named, for the message: 'network', 'method'
+    name:str,      # 'module:name' or 'file.py:name'
+    folder:str='', # Where the module is; '' for the working folder
+):                 # The object
+    "An object of the user's own; raises `InputError` with the nearest"
+    given = f'{what}={name!r}'
+    module,_,attr = name.rpartition(':')
+    if not module or not attr.isidentifier():
+        raise InputError(f'{given}: must be module:name, as in mine:tiny for `tiny` of mine.py')
+    folder = full_path('modules', folder or '.')
+    try: found = _module(what, name, module, folder)
+    except InputError: raise
+    except Exception as e:
+        why = f'{type(e).__name__}: {e}'.splitlines()[0]
+        raise InputError(f'{given}: {module} cannot be imported ({why})') from None
+    if hasattr(found, attr): return getattr(found, attr)
+    hint = _did_you_mean(attr, [k for k in vars(found) if not k.startswith('_')])
+    raise InputError(f'{given}: {module} has no {attr!r}{hint}')
+
 # %% ../nbs/00_core.ipynb #e44d39bc
+# M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, and their values
+_KEEP = (-4, 0), (-1, -1), (-2, 2**26)
+
 def keep_memory()->bool: # Was it possible? Only with the GNU C library (most Linux systems)
-    "Keep freed memory in the process, where the next tensor finds it; `BINREG_KEEP_MEMORY=0` in the environment forbids it"
+    "Keep freed memory in the process for the next tensor; `BINREG_KEEP_MEMORY=0` forbids it"
     if os.environ.get('BINREG_KEEP_MEMORY') == '0': return False
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
-    return all(mallopt(k, v) for k,v in ((-4, 0), (-1, -1), (-2, 2**26))) # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
+    return all(mallopt(k, v) for k,v in _KEEP)

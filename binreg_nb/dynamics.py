@@ -6,7 +6,9 @@ __all__ = ['COLUMNS', 'TITLES', 'Sample', 'bn_after', 'bn_divergence', 'Dynamics
 
 # %% ../nbs/33_dynamics.ipynb #513054e3
 import json
-import matplotlib.pyplot as plt, pandas as pd, torch
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import patch
@@ -23,6 +25,24 @@ from .regularizers import BinReg, DecoupledBinReg
 from .rivals import oscillate
 
 # %% ../nbs/33_dynamics.ipynb #529bd691
+def _format(w):
+    "The memory layout in which a weight is flattened"
+    if w.dim() == 4 and not w.is_contiguous(): return torch.channels_last
+    return torch.contiguous_format
+
+def _thin(w, k): return flat(w)[::k]
+
+def _channels(layer):
+    "Which of the layer's steps each weight has"
+    axis,n,w = layer.weight_quantizer.axis,layer.weight_quantizer.step.numel(),layer.weight
+    channel = torch.zeros(w.shape, dtype=torch.long)
+    if axis is not None:
+        shape = [1]*w.dim()
+        shape[axis] = -1
+        channel += torch.arange(n).reshape(shape)
+    return channel.to(memory_format=_format(w))
+
+# %% ../nbs/33_dynamics.ipynb #a07af1cc
 class Sample:
     "An evenly spaced sample of the weights of all low-bit layers, as one vector"
     def __init__(self,
@@ -33,7 +53,8 @@ class Sample:
         self.every = [-(-l.weight.numel()//n) for l in self.layers]
         sizes = [-(-l.weight.numel()//k) for l,k in zip(self.layers, self.every)]
         device = self.layers[0].weight.device
-        self.layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(device)
+        layer_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        self.layer = layer_of.to(device)
         self.sizes = torch.tensor(sizes, device=device, dtype=torch.float32)
         self.step_idx = torch.cat(self._step_indices()).to(device)
 
@@ -41,15 +62,9 @@ class Sample:
         "For each watched weight, where its step stands among all steps"
         res,begin = [],0
         for l,k in zip(self.layers, self.every):
-            axis,n = l.weight_quantizer.axis,l.weight_quantizer.step.numel()
-            channel = torch.zeros(l.weight.shape, dtype=torch.long)
-            if axis is not None: channel += torch.arange(n).reshape([-1 if i == axis else 1 for i in range(l.weight.dim())])
-            res.append(begin + _thin(channel.to(memory_format=_format(l.weight)), k))
-            begin += n
+            res.append(begin + _thin(_channels(l), k))
+            begin += l.weight_quantizer.step.numel()
         return res
-
-def _format(w): return torch.channels_last if w.dim() == 4 and not w.is_contiguous() else torch.contiguous_format
-def _thin(w, k): return flat(w)[::k]
 
 # %% ../nbs/33_dynamics.ipynb #45a0a9b8
 @patch
@@ -109,7 +124,8 @@ COLUMNS = ('displacement', 'force_ratio', 'spread', 'changed', 'oscillating', 'b
 
 class Dynamics(Callback):
     "Records, per low-bit layer and epoch, what the weights do"
-    order,run_valid,resumed = TwoStageQAT.order-.5,False,False # its `after_step` is before a method's own
+    # its `after_step` is before a method's own
+    order,run_valid,resumed = TwoStageQAT.order-.5,False,False
     def __init__(self,
         n:int=4096,             # Weights of each layer to watch
         momentum:float=.01,     # m of the frequency's average (Nagel et al. 2022, eq. 4)
@@ -117,28 +133,34 @@ class Dynamics(Callback):
         file=None,              # CSV file to keep up to date, or None
     ):
         self.n,self.file = whole('n', n, 1),file
-        self.momentum,self.threshold = number('momentum', momentum, 0, 1),number('threshold', threshold)
+        self.momentum = number('momentum', momentum, 0, 1)
+        self.threshold = number('threshold', threshold)
         self.rows,self.warmup = [],0
 
-    def before_fit(self):
-        self.run = not hasattr(self.learn, 'lr_finder')
-        self.sample = None
-        if self.resumed: return
-        self.rows,self.rate,self.last,self.first,self.force = [],0.,None,None,None
+# %% ../nbs/33_dynamics.ipynb #b2506ccd
+@patch
+def before_fit(self:Dynamics):
+    self.run = not hasattr(self.learn, 'lr_finder')
+    self.sample = None
+    if self.resumed: return
+    self.rows,self.rate,self.last,self.first,self.force = [],0.,None,None,None
 
-    def before_train(self):
-        if self.sample is None: self.begin()
-        self.resumed,self.stepped,self.bn_errors = False,False,{}
-        if self.first is not None: return # this epoch was begun by another process
-        self.first = self.last
-        self.force = torch.full_like(self.sample.sizes, float('nan'))
+@patch
+def before_train(self:Dynamics):
+    if self.sample is None: self.begin()
+    self.resumed,self.stepped,self.bn_errors = False,False,{}
+    if self.first is not None: return # this epoch was begun by another process
+    self.first = self.last
+    self.force = torch.full_like(self.sample.sizes, float('nan'))
 
 # %% ../nbs/33_dynamics.ipynb #94333b90
 @patch
 def begin(self:Dynamics):
     "Note where the weights start"
     layers = low_bit_layers(self.model)
-    if not layers: raise InputError('Dynamics: the model has no low-bit layer; call learn.quantize(w_bits, a_bits) first')
+    if not layers:
+        raise InputError('Dynamics: the model has no low-bit layer; '
+                         'call learn.quantize(w_bits, a_bits) first')
     self.names,self.sample = list(layers),Sample(layers, self.n)
     if self.last is not None: return
     self.last = self.sample.codes(self.sample.weights())
@@ -156,10 +178,13 @@ def measured(self:Dynamics):
     return self.iter == self.n_iter - 1
 
 # %% ../nbs/33_dynamics.ipynb #9ec30024
+def _in_loss(reg): return getattr(reg, 'in_loss', True)
+
 @patch
 def before_step(self:Dynamics):
     reg = self.method()
-    if reg is not None and getattr(reg, 'in_loss', True) and self.measured(): self.own = self.gradient_of(reg)
+    if reg is None or not _in_loss(reg) or not self.measured(): return
+    self.own = self.gradient_of(reg)
 
 @patch
 def after_step(self:Dynamics):
@@ -177,22 +202,26 @@ def sgd_rate(
     if {'sqr_mom', 'betas'} & set(hypers): return float('nan')
     return hypers['lr']/(1 - hypers.get('mom', 0.))
 
+# %% ../nbs/33_dynamics.ipynb #709a4201
 @patch
 def begin_force(self:Dynamics, reg, rate):
     "Before the method acts: the gradient of the cross-entropy, and the weights"
-    if any(l.weight.grad is None for l in self.sample.layers): return # the steps' turn
-    total = self.sample.take(lambda l: l.weight.grad)
-    if getattr(reg, 'in_loss', True): self.force = self.sample.norm(self.own)/self.sample.norm(total - self.own)
-    else: self.before = self.sample.weights(),self.sample.norm(total)*rate
+    sample = self.sample
+    if any(l.weight.grad is None for l in sample.layers): return # the steps' turn
+    total = sample.take(lambda l: l.weight.grad)
+    if _in_loss(reg): self.force = sample.norm(self.own)/sample.norm(total - self.own)
+    else: self.before = sample.weights(),sample.norm(total)*rate
 
 @patch
 def gradient_of(self:Dynamics, reg):
     "What the method adds to the gradient of the weights"
     weights = [l.weight for l in self.sample.layers]
     scale = reg.schedule(self.learn.two_stage_qat.progress) if hasattr(reg, 'schedule') else 1.
-    with torch.enable_grad(): grads = torch.autograd.grad(reg(self.model)*scale, weights, allow_unused=True)
+    with torch.enable_grad():
+        grads = torch.autograd.grad(reg(self.model)*scale, weights, allow_unused=True)
     found = {id(l):g for l,g in zip(self.sample.layers, grads)}
-    return self.sample.take(lambda l: torch.zeros_like(l.weight) if found[id(l)] is None else found[id(l)])
+    def grad(l): return torch.zeros_like(l.weight) if found[id(l)] is None else found[id(l)]
+    return self.sample.take(grad)
 
 # %% ../nbs/33_dynamics.ipynb #5780303f
 @patch
@@ -221,24 +250,29 @@ def after_validate(self:Dynamics):
 def displacements(self:Dynamics):
     "Per layer: how far an average bin has been asked to come together"
     reg = self.method()
-    n = {name:l.weight.numel()/2**l.weight_quantizer.n_bits for name,l in zip(self.names, self.sample.layers)}
+    n = {name:l.weight.numel()/2**l.weight_quantizer.n_bits
+         for name,l in zip(self.names, self.sample.layers)}
     if isinstance(reg, DecoupledBinReg):
         unit = {name:1. if reg.lam_unit == 'displacement' else 2/n[name] for name in n}
         return {name:lam*reg.done*unit[name] for name,lam in reg.lam_of(n).items()}
-    if isinstance(reg, BinReg): return {name:2*lam*self.rate/n[name] for name,lam in reg.lam_of(n).items()}
+    if isinstance(reg, BinReg):
+        return {name:2*lam*self.rate/n[name] for name,lam in reg.lam_of(n).items()}
     return {}
 
+# %% ../nbs/33_dynamics.ipynb #9e842abf
 @patch
 def after_epoch(self:Dynamics):
     if self.first is None: return
-    report = bin_report(self.model).set_index('layer').spread
-    columns = dict(force_ratio=self.force, changed=self.sample.share(self.last != self.first),
-                   oscillating=self.sample.share(self.f > self.threshold))
-    columns = {k:v.tolist() for k,v in columns.items()}
+    changed = self.sample.share(self.last != self.first)
+    oscillating = self.sample.share(self.f > self.threshold)
+    spread = bin_report(self.model).set_index('layer').spread
     pulled = self.displacements()
-    for i,n in enumerate(self.names):
-        row = dict(epoch=self.epoch, layer=n, displacement=pulled.get(n, 0.), spread=report[n], bn_error=self.bn_errors.get(n, float('nan')))
-        self.rows.append({**row, **{k:v[i] for k,v in columns.items()}})
+    numbers = zip(self.names, self.force.tolist(), changed.tolist(), oscillating.tolist())
+    for n,force,change,oscillates in numbers:
+        self.rows.append(dict(
+            epoch=self.epoch, layer=n, displacement=pulled.get(n, 0.), spread=spread[n],
+            bn_error=self.bn_errors.get(n, float('nan')),
+            force_ratio=force, changed=change, oscillating=oscillates))
     self.first = None
     if self.file is not None: self.table().to_csv(self.file, index=False)
 
@@ -248,41 +282,27 @@ def table(self:Dynamics)->pd.DataFrame: # One row per epoch and layer
     return pd.DataFrame(self.rows, columns=['epoch', 'layer', *COLUMNS])
 
 # %% ../nbs/33_dynamics.ipynb #cdda219c
+_KEPT = ('rate', 'last', 'first', 'force', 'direction', 'f')
+
 @patch
 def state_dict(self:Dynamics):
     "What a resumed run needs: tensors and plain data"
-    kept = ('rate', 'last', 'first', 'force', 'direction', 'f')
-    return dict(rows=list(self.rows), **{k:getattr(self, k) for k in kept})
+    return dict(rows=list(self.rows), **{k:getattr(self, k) for k in _KEPT})
 
 @patch
 def load_state_dict(self:Dynamics, state):
     "Go on from there; before or after the fit begins"
-    self.rows,self.rate,self.resumed = list(state['rows']),state['rate'],True
-    self.last,self.first,self.direction,self.f = (state[k] for k in ('last', 'first', 'direction', 'f'))
-    self.force = state['force']
+    self.rows,self.resumed = list(state['rows']),True
+    for k in _KEPT: setattr(self, k, state[k])
 
 # %% ../nbs/33_dynamics.ipynb #0d84590e
 TITLES = dict(
-    displacement='displacement of an average bin', force_ratio='force ratio', spread='spread / steps',
-    changed='share that changed code', oscillating='share that oscillates', bn_error='BatchNorm, stale error / nats')
-
-def dynamics_figure(
-    tables:dict,    # label -> what `Dynamics` recorded: a DataFrame, or a folder of a run
-    colors:dict={}, # label -> colour
-    warmup:int=None, # Epoch in which stage 2 begins: a grey line
-):                  # A matplotlib Figure
-    "The six numbers over the epochs: the median of the layers, and the middle 80 %"
-    fig,axs = plt.subplots(2, 3, figsize=(10, 4.6), layout='constrained', sharex=True)
-    for i,(label,t) in enumerate(tables.items()):
-        t = t if isinstance(t, pd.DataFrame) else pd.read_csv(Path(t)/'dynamics.csv')
-        for ax,k in zip(axs.flat, COLUMNS): _band(ax, t, k, label, colors.get(label, f'C{i % 10}'))
-    for ax,k in zip(axs.flat, COLUMNS):
-        ax.set(title=TITLES[k])
-        if k in ('force_ratio', 'bn_error') and any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
-        if warmup: ax.axvline(warmup - .5, c='.7', lw=1)
-    for ax in axs[1]: ax.set_xlabel('epoch')
-    if len(tables) > 1: axs[0, 0].legend(fontsize=8)
-    return fig
+    displacement='displacement of an average bin',
+    force_ratio='force ratio',
+    spread='spread / steps',
+    changed='share that changed code',
+    oscillating='share that oscillates',
+    bn_error='BatchNorm, stale error / nats')
 
 def _band(ax, table, column, label, color):
     "A median line with its band"
@@ -292,29 +312,59 @@ def _band(ax, table, column, label, color):
     line, = ax.plot(mid.index, mid, marker='.', ms=4, label=label, color=color)
     ax.fill_between(mid.index, low, high, color=line.get_color(), alpha=.2, lw=0)
 
+def _has_positive(ax): return any((l.get_ydata() > 0).any() for l in ax.lines)
+
+# %% ../nbs/33_dynamics.ipynb #264fac7d
+def dynamics_figure(
+    tables:dict,     # label -> what `Dynamics` recorded: a DataFrame, or a folder of a run
+    colors:dict={},  # label -> colour
+    warmup:int=None, # Epoch in which stage 2 begins: a grey line
+):                   # A matplotlib Figure
+    "The six numbers over the epochs: the median of the layers, and the middle 80 %"
+    fig,axs = plt.subplots(2, 3, figsize=(10, 4.6), layout='constrained', sharex=True)
+    for i,(label,t) in enumerate(tables.items()):
+        t = t if isinstance(t, pd.DataFrame) else pd.read_csv(Path(t)/'dynamics.csv')
+        for ax,k in zip(axs.flat, COLUMNS): _band(ax, t, k, label, colors.get(label, f'C{i % 10}'))
+    for ax,k in zip(axs.flat, COLUMNS):
+        ax.set(title=TITLES[k])
+        if k in ('force_ratio', 'bn_error') and _has_positive(ax): ax.set_yscale('log')
+        if warmup: ax.axvline(warmup - .5, c='.7', lw=1)
+    for ax in axs[1]: ax.set_xlabel('epoch')
+    if len(tables) > 1: axs[0, 0].legend(fontsize=8)
+    return fig
+
 # %% ../nbs/33_dynamics.ipynb #ee1dfe02
+def _config(folder):
+    "A run's configuration; {} if there is none"
+    try: return json.loads((folder/'config.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError): return {}
+
+def _side_by_side(runs):
+    "A figure of the run with the lowest seed under each label"
+    first = {}
+    for label,found in runs.items(): _,*first[label] = min(found, key=lambda r: r[0])
+    used = [c['method'] for c,_ in first.values()]
+    alone = {label:c['method'] for label,(c,_) in first.items() if used.count(c['method']) == 1}
+    colors = {label:METHODS[method].color for label,method in alone.items()}
+    begins = {c['warmup_epochs'] for c,_ in first.values() if METHODS[c['method']].maker}
+    warmup = begins.pop() if len(begins) == 1 else None
+    return dynamics_figure({label:p for label,(_,p) in first.items()}, colors, warmup)
+
+# %% ../nbs/33_dynamics.ipynb #7a159c11
 def dynamics_of_runs(
     folder, # Folder of runs
 )->dict:    # 'network W/A on dataset' -> a matplotlib Figure
     "What the weights did, method beside method"
     groups = {}
     for p in sorted(Path(folder).glob('*/dynamics.csv')):
-        try: c = json.loads((p.parent/'config.json').read_text(encoding='utf-8'))
-        except (OSError, ValueError): continue
+        c = _config(p.parent)
         if c.get('method') not in METHODS: continue
+        method = METHODS[c['method']]
         title = f"{c['network']} {c['w_bits']}/{c['a_bits']} on {Path(c['dataset']).name}"
-        strength = f", {c['lam']:g}" if METHODS[c['method']].maker else ''
+        label = f"{method.label}, {c['lam']:g}" if method.maker else method.label
         runs = groups.setdefault(title, {})
-        runs.setdefault(METHODS[c['method']].label + strength, []).append((c['seed'], c, p.parent))
+        runs.setdefault(label, []).append((c['seed'], c, p.parent))
     return {title:_side_by_side(runs) for title,runs in groups.items()}
-
-def _side_by_side(runs):
-    "A figure of the run with the lowest seed under each label"
-    first = {label:min(found, key=lambda r: r[0]) for label,found in runs.items()}
-    used = [c['method'] for _,c,_ in first.values()]
-    colors = {label:METHODS[c['method']].color for label,(_,c,_) in first.items() if used.count(c['method']) == 1}
-    begins = {c['warmup_epochs'] for _,c,_ in first.values() if METHODS[c['method']].maker}
-    return dynamics_figure({label:p for label,(_,_,p) in first.items()}, colors, begins.pop() if len(begins) == 1 else None)
 
 # %% ../nbs/33_dynamics.ipynb #a7439985
 @patch
@@ -323,7 +373,8 @@ def plot_dynamics(self:Learner,
 ):            # A matplotlib Figure
     "What the weights did in the last fit with a `Dynamics` callback"
     found = getattr(self, 'last_dynamics', None)
-    if found is None: raise InputError('plot_dynamics: nothing was recorded; fit with cbs=Dynamics()')
+    if found is None:
+        raise InputError('plot_dynamics: nothing was recorded; fit with cbs=Dynamics()')
     kwargs.setdefault('warmup', found.warmup)
     return dynamics_figure({'': found.table()}, **kwargs)
 

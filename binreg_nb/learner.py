@@ -6,8 +6,11 @@
 __all__ = ['execution_order']
 
 # %% ../nbs/31_learner.ipynb #18b4bc0a
-import difflib, warnings
-import matplotlib.pyplot as plt, numpy as np, torch
+import difflib
+import warnings
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
 from contextlib import contextmanager
 from fastai.callback import hook
 from fastai.callback.schedule import ParamScheduler, SchedCos, combined_cos
@@ -16,22 +19,27 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from torch import nn
 from . import figures, metrics
-from .callbacks import BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, RegColumn, StepRate, StepWatch, TwoStageQAT, same_random_state
+from .callbacks import (BNReestimate, EvalEvery, NoStepDecay, RecordOnDevice, RegColumn,
+                                 StepRate, StepWatch, TwoStageQAT, same_random_state)
 from .checkpoint import Checkpoint, as_text
 from .core import InputError, number, whole
 from .distributed import as_the_first, join, rank, world
-from .layers import QUANTIZED, QuantLayer, calibrate, low_bit_layers, quant_layers, quantize_model, run_batches
+from .layers import (QUANTIZED, QuantLayer, calibrate, low_bit_layers, quant_layers,
+                              quantize_model, run_batches)
 
 # %% ../nbs/31_learner.ipynb #931ccf2b
 def execution_order(
     model:nn.Module, # A model
     batches,         # Iterable of batches; the first is used
     n_inp:int=1,     # How many items of a batch are inputs
-)->list:             # Names of the convolutions and linear layers that ran, in order of their first use
+)->list:             # Names of the convolutions and linear layers that ran, by their first use
     "The order in which a model's layers run"
-    order,modes = [],{m:m.training for m in model.modules()}
-    def note(name): return lambda m,i,o: order.append(name)
-    hooks = [m.register_forward_hook(note(n)) for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))]
+    order,hooks,modes = [],[],{m:m.training for m in model.modules()}
+    def watch(name, module):
+        def note(m, i, o): order.append(name)
+        hooks.append(module.register_forward_hook(note))
+    for n,m in model.named_modules():
+        if isinstance(m, tuple(QUANTIZED)): watch(n, m)
     try:
         model.eval()
         run_batches(model, batches, n_inp, 1)
@@ -43,13 +51,13 @@ def execution_order(
 # %% ../nbs/31_learner.ipynb #69ee0213
 @patch
 def quantize(self:Learner,
-    w_bits:int,               # Bits of the weights, 1 to 8
-    a_bits:int,               # Bits of the activations, 1 to 8
-    first_last_bits:int=8,    # Bits of the first and the last layer to run; None treats them like the others
-    skip=(),                  # Names or wildcards of layers that stay in floating point
-    n_batches:int=8,          # Training batches to calibrate on
-    **kwargs,                 # More of `quantize_model`: per_channel, w_init, a_init, negatives, fuse
-)->Learner:                   # Itself
+    w_bits:int,            # Bits of the weights, 1 to 8
+    a_bits:int,            # Bits of the activations, 1 to 8
+    first_last_bits:int=8, # Bits of the first and the last layer to run; None: like the others
+    skip=(),               # Names or wildcards of layers that stay in floating point
+    n_batches:int=8,       # Training batches to calibrate on
+    **kwargs,              # More of `quantize_model`: per_channel, w_init, a_init, negatives, fuse
+)->Learner:                # Itself
     "Quantize the learner's model in place and calibrate it on training batches"
     dl,n_inp = self.dls.train,getattr(self.dls, 'n_inp', 1)
     whole('n_batches', n_batches, 1)
@@ -57,7 +65,8 @@ def quantize(self:Learner,
     self.model.to(getattr(self.dls, 'device', None) or next(self.model.parameters()).device)
     with same_random_state(dl):
         order = None if quant_layers(self.model) else execution_order(self.model, dl, n_inp)
-        quantize_model(self.model, w_bits, a_bits, first_last_bits=first_last_bits, skip=skip, order=order, **kwargs)
+        how = dict(first_last_bits=first_last_bits, skip=skip, order=order)
+        quantize_model(self.model, w_bits, a_bits, **how, **kwargs)
         if rank() == 0: calibrate(self.model, dl, n_inp, n_batches)
     as_the_first(self.model)
     self.add_cbs([c() for c in (NoStepDecay, StepWatch) if c not in L(self.cbs).map(type)])
@@ -66,65 +75,76 @@ def quantize(self:Learner,
     self.unfreeze()
     return self
 
+# %% ../nbs/31_learner.ipynb #0ea429b6
+def _together(learn):
+    "If there are several processes, join them, and train as one"
+    join()
+    if world() == 1: return
+    from binreg_nb.joint import HostSyncBN, JointTraining # need Accelerate
+    learn.add_cbs([c() for c in (HostSyncBN, JointTraining) if c not in L(learn.cbs).map(type)])
+
+# %% ../nbs/31_learner.ipynb #ae4ec532
+def _schedule(learn, lr, pct_start):
+    "The cosine, for each of the optimizer's groups"
+    if learn.opt is None: learn.create_opt()
+    learn.opt.set_hyper('lr', learn.lr if lr is None else lr)
+    lr = np.array([h['lr'] for h in learn.opt.hypers])
+    if not pct_start: return ParamScheduler({'lr': SchedCos(lr, lr*0)})
+    return ParamScheduler({'lr': combined_cos(pct_start, lr/25, lr, lr*0)})
+
+_TWO_STAGE = ('n_epoch', 'warmup_epochs', 'reg', 'lr', 'wd', 'stage2', 'bn_batches', 'step_lr',
+              'eval_every', 'pct_start')
+
+def _checkpoint(given, args):
+    "A `Checkpoint` that knows what the fit is"
+    res = given if isinstance(given, Checkpoint) else Checkpoint(given)
+    own = {k:args[k] for k in _TWO_STAGE}
+    own = {k:v if isinstance(v, (int, float, str)) else as_text(v) for k,v in own.items()}
+    res.settings = {**own, **res.settings}
+    return res
+
 # %% ../nbs/31_learner.ipynb #fbc3af61
 @patch
 def fit_two_stage(self:Learner,
-    n_epoch:int,             # E, all epochs
-    warmup_epochs:int=None,  # m, epochs before the regularizer joins; None for a third of `n_epoch`
-    reg=None,                # A `Regularizer`, or any callable model -> scalar; None for plain LSQ
-    lr=None,                 # Peak learning rate (a slice for discriminative rates); None for the learner's
-    wd:float=None,           # Weight decay; None for the learner's
-    stage2:str='joint',      # The steps in stage 2: 'joint', 'freeze' or 'alternate'
-    bn_batches:int=20,       # Batches to re-estimate BatchNorm on before each evaluation; 0 for none
-    step_lr:float=1.,        # Learning rate of the steps and offsets, in units of `lr`
-    eval_every:int=1,        # Epochs between evaluations; the last one is always evaluated
-    pct_start:float=0.,      # Share of training in which the learning rate rises
-    cbs=None,                # More callbacks
-    start_epoch:int=0,       # Epoch to go on from
-    checkpoint=None,         # Folder for checkpoints, or a `Checkpoint`: the same call goes on where a killed one was
+    n_epoch:int,            # E, all epochs
+    warmup_epochs:int=None, # m, epochs before the regularizer joins; None for a third of `n_epoch`
+    reg=None,               # A `Regularizer`, or any callable model -> scalar; None for plain LSQ
+    lr=None,                # Peak learning rate (or a slice of them); None for the learner's
+    wd:float=None,          # Weight decay; None for the learner's
+    stage2:str='joint',     # The steps in stage 2: 'joint', 'freeze' or 'alternate'
+    bn_batches:int=20,      # Batches to re-estimate BatchNorm on before an evaluation; 0 for none
+    step_lr:float=1.,       # Learning rate of the steps and offsets, in units of `lr`
+    eval_every:int=1,       # Epochs between evaluations; the last one is always evaluated
+    pct_start:float=0.,     # Share of training in which the learning rate rises
+    cbs=None,               # More callbacks
+    start_epoch:int=0,      # Epoch to go on from
+    checkpoint=None,        # Folder for checkpoints, or a `Checkpoint`, to go on if it is killed
 ):
     "Quantization-aware training in two stages under one cosine schedule (Han et al. 2021)"
     whole('n_epoch', n_epoch, 1)
     number('pct_start', pct_start, 0, 1)
     number('step_lr', step_lr)
-    warmup_epochs = n_epoch//3 if warmup_epochs is None else whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
+    if warmup_epochs is None: warmup_epochs = n_epoch//3
+    else: whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
     if reg is not None and not quant_layers(self.model):
-        raise InputError('fit_two_stage: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+        raise InputError('fit_two_stage: the model is not quantized; '
+                         'call learn.quantize(w_bits, a_bits) first')
     _together(self)
-    own = [TwoStageQAT(reg, warmup_epochs, stage2), _schedule(self, lr, pct_start), RecordOnDevice()]
+    stages = TwoStageQAT(reg, warmup_epochs, stage2)
+    own = [stages, _schedule(self, lr, pct_start), RecordOnDevice()]
     if reg is not None: own.append(RegColumn())
     if bn_batches: own.append(BNReestimate(bn_batches))
     if eval_every != 1: own.append(EvalEvery(eval_every))
     if step_lr != 1: own.append(StepRate(step_lr))
     if checkpoint is not None: own.append(_checkpoint(checkpoint, locals()))
     try: self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
-    finally:
-        vars(self.recorder)['smooth_loss'] = AvgSmoothLoss(self.recorder.smooth_loss.beta) # after an interrupt, too
-        for c in own:
-            if isinstance(c, Checkpoint): c.release()
+    finally: _clean_up(self, own)
 
-def _together(learn):
-    "Where `accelerate launch` or `torchrun` made several processes: join them, and train as one"
-    join()
-    if world() == 1: return
-    from binreg_nb.joint import HostSyncBN, JointTraining # need Accelerate
-    learn.add_cbs([c() for c in (HostSyncBN, JointTraining) if c not in L(learn.cbs).map(type)])
-
-_TWO_STAGE = 'n_epoch warmup_epochs reg lr wd stage2 bn_batches step_lr eval_every pct_start'.split()
-
-def _checkpoint(given, args):
-    "A `Checkpoint` that knows what the fit is"
-    res = given if isinstance(given, Checkpoint) else Checkpoint(given)
-    own = {k:args[k] if isinstance(args[k], (int, float, str)) else as_text(args[k]) for k in _TWO_STAGE}
-    res.settings = {**own, **res.settings}
-    return res
-
-def _schedule(learn, lr, pct_start):
-    "The cosine, for each of the optimizer's groups"
-    if learn.opt is None: learn.create_opt()
-    learn.opt.set_hyper('lr', learn.lr if lr is None else lr)
-    lr = np.array([h['lr'] for h in learn.opt.hypers])
-    return ParamScheduler({'lr': combined_cos(pct_start, lr/25, lr, lr*0) if pct_start else SchedCos(lr, lr*0)})
+def _clean_up(learn, cbs):
+    "After an interrupt, too: fastai's own running mean, and a folder that is free"
+    vars(learn.recorder)['smooth_loss'] = AvgSmoothLoss(learn.recorder.smooth_loss.beta)
+    for c in cbs:
+        if isinstance(c, Checkpoint): c.release()
 
 # %% ../nbs/31_learner.ipynb #1ee3b0e5
 @patch
@@ -134,13 +154,15 @@ def bin_report(self:Learner):
 
 @patch
 def plot_bins(self:Learner,
-    layer:str=None, # A quantized layer's name, or its ending where that is unambiguous; None for a low-bit layer in the middle
+    layer:str=None, # A layer's name, or its ending; None for a low-bit layer in the middle
     ax=None,        # Axes to draw on; None for a new figure
     **kwargs,       # As `figures.plot_bins`
 ):                  # The axes
     "The latent weights of a layer, coloured by bin, with the bins' values as red dashed lines"
     layers = quant_layers(self.model)
-    if not layers: raise InputError('plot_bins: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+    if not layers:
+        raise InputError('plot_bins: the model is not quantized; '
+                         'call learn.quantize(w_bits, a_bits) first')
     low = list(low_bit_layers(self.model)) or list(layers)
     name = low[len(low)//2] if layer is None else _find_layer(self, layer, layers)
     if ax is None: ax = plt.subplots(figsize=(4, 2.4), layout='constrained')[1]
@@ -151,6 +173,7 @@ def plot_bins(self:Learner,
 # %% ../nbs/31_learner.ipynb #f04b9978
 def _torchvision_names(learn):
     "name in torchvision -> name here, for the body that `vision_learner` made"
+    if not hasattr(learn, 'arch'): return {}
     try:
         with torch.device('meta'): parts = [n for n,_ in learn.arch(weights=None).named_children()]
     except Exception: return {}
@@ -159,23 +182,27 @@ def _torchvision_names(learn):
 def _find_layer(learn, layer, layers):
     "The full name of a layer; raises `InputError` where there is none, or more than one"
     if layer in layers: return layer
-    if hasattr(learn, 'arch'):
-        for theirs,ours in _torchvision_names(learn).items():
-            if layer.startswith(theirs) and ours + layer[len(theirs):] in layers: return ours + layer[len(theirs):]
+    for theirs,ours in _torchvision_names(learn).items():
+        name = ours + layer.removeprefix(theirs)
+        if layer.startswith(theirs) and name in layers: return name
     found = [n for n in layers if n.endswith('.' + layer)]
     if len(found) == 1: return found[0]
     near = found or difflib.get_close_matches(layer, layers, n=3, cutoff=0.3)
     hint = f": did you mean {' or '.join(near)}?" if near else ''
-    raise InputError(f"layer {layer!r} is {'ambiguous' if found else 'unknown'}{hint} (learn.bin_report() lists all {len(layers)})")
+    fault = 'ambiguous' if found else 'unknown'
+    raise InputError(f'layer {layer!r} is {fault}{hint} '
+                     f'(learn.bin_report() lists all {len(layers)})')
 
 # %% ../nbs/31_learner.ipynb #278e2f79
 def _refuse_quantized(model, strict):
     "Before a state dict is loaded: is it a quantized network's, and this one's not?"
     def look(module, state_dict, *args):
         if quant_layers(module) or not any('weight_quantizer.' in k for k in state_dict): return
-        message = 'the file is of a quantized network, and this one is in floating point: call learn.quantize(w_bits, a_bits) first'
+        message = ('the file is of a quantized network, and this one is in floating point: '
+                   'call learn.quantize(w_bits, a_bits) first')
         if strict: raise InputError(message)
-        warnings.warn(message + '; without its steps, the weights are not those of a trained network')
+        warnings.warn(f'{message}; without its steps, the weights are not those of '
+                      'a trained network')
     return model.register_load_state_dict_pre_hook(look)
 
 _fastai_load = Learner.load
@@ -188,12 +215,18 @@ def load(self:Learner, file, device=None, **kwargs):
     finally: hook.remove()
 
 # %% ../nbs/31_learner.ipynb #2f9a65ec
+def _leaves(m):
+    "The modules without children, a quantized layer being one"
+    children = list(m.children())
+    if isinstance(m, QuantLayer) or not children: return [m]
+    return [leaf for child in children for leaf in _leaves(child)]
+
 @contextmanager
 def _quantized_leaves():
     "Let fastai's hooks see quantized layers whole"
     flatten = hook.flatten_model
-    def leaves(m): return [m] if isinstance(m, QuantLayer) else sum(map(leaves, m.children()), []) if list(m.children()) else [m]
-    hook.flatten_model = lambda m: leaves(m) if quant_layers(m) else flatten(m)
+    def flatten_model(m): return _leaves(m) if quant_layers(m) else flatten(m)
+    hook.flatten_model = flatten_model
     try: yield
     finally: hook.flatten_model = flatten
 

@@ -6,24 +6,29 @@
 __all__ = ['mse_qe', 'mbl', 'bin_report', 'bin_table']
 
 # %% ../nbs/21_metrics.ipynb #b01d5eba
-import pandas as pd, torch
+import pandas as pd
+import torch
 from .core import InputError
 from .layers import low_bit_layers, quant_layers
 from .regularizers import kurtosis
 
 # %% ../nbs/21_metrics.ipynb #ced4c7f7
 def _low_bit(model, who):
+    "The low-bit layers, of which there must be one"
     layers = low_bit_layers(model)
-    if not layers: raise InputError(f'{who}: the model has no low-bit layer; call quantize_model first')
-    return layers
+    if layers: return layers
+    raise InputError(f'{who}: the model has no low-bit layer; call quantize_model first')
 
-def _error(m): 
+def _error(m):
+    "Mean squared quantization error of a layer's weights"
     w = m.weight.detach()
     return (w - m.weight_quantizer(w)).float().square().mean().item()
 
 def _bin_loss(m):
-    q = m.weight_quantizer
-    return torch.ops.binreg.bin_reg(m.weight.detach(), q.step.detach(), q.codes, 2**q.n_bits, q.axis, False)[0].item()
+    "Sum over bins of a layer's mean squared distance to the bin's value"
+    q,w = m.weight_quantizer,m.weight.detach()
+    loss,*_ = torch.ops.binreg.bin_reg(w, q.step.detach(), q.codes, 2**q.n_bits, q.axis, False)
+    return loss.item()
 
 # %% ../nbs/21_metrics.ipynb #1a2714aa
 @torch.no_grad()
@@ -43,30 +48,36 @@ def mbl(
     return sum(ls)/len(ls)
 
 # %% ../nbs/21_metrics.ipynb #594defab
-def _numbers(m):
-    "What `bin_report` says about one layer"
-    q,a,w = m.weight_quantizer,m.act_quantizer,m.weight.detach()
-    step,loss = q.grid_step.mean().item(),_bin_loss(m)
+def _weights_of(m):
+    "What `bin_report` says about the codes of one layer's weights"
+    q,w = m.weight_quantizer,m.weight.detach()
     shape = [1]*w.dim()
     if q.axis is not None: shape[q.axis] = -1
     v = w.float()/q.grid_step.float().reshape(shape)
     beyond = (v < q.Qn - .5) | (v > q.Qp + .5)
     counts = torch.bincount(q.to_codes(w).flatten().long() - q.Qn, minlength=2**q.n_bits)
-    held = int((counts > 0).sum())
+    return dict(clipped=beyond.float().mean().item(), empty_bins=int((counts == 0).sum()))
+
+def _numbers(m):
+    "What `bin_report` says about one layer"
+    q,a,w = m.weight_quantizer,m.act_quantizer,m.weight.detach()
+    step,loss,codes = q.grid_step.mean().item(),_bin_loss(m),_weights_of(m)
+    held = 2**q.n_bits - codes['empty_bins']
     return dict(
         shape='x'.join(map(str, w.shape)), low_bit=m.low_bit, w_bits=q.n_bits, a_bits=a.n_bits,
-        step=step, a_step=a.grid_step.mean().item(), a_signed=a.Qn < 0, mse_qe=_error(m), bin_loss=loss,
-        clipped=beyond.float().mean().item(), empty_bins=2**q.n_bits - held,
+        step=step, a_step=a.grid_step.mean().item(), a_signed=a.Qn < 0,
+        mse_qe=_error(m), bin_loss=loss, **codes,
         kurtosis=kurtosis(w).item(), spread=(loss/held)**.5/step)
 
+# %% ../nbs/21_metrics.ipynb #5d30bab4
 @torch.no_grad()
 def bin_report(
     model, # A quantized model
 )->pd.DataFrame: # One row per quantized layer, in order
-    "Per layer: bits, steps, quantization error, bin loss, share of clipped weights, number of empty bins, spread, kurtosis"
+    "Per layer: bits, steps, errors, bin loss, clipped share, empty bins, spread, kurtosis"
     rows = [dict(layer=n, **_numbers(m)) for n,m in quant_layers(model).items()]
-    if not rows: raise InputError('bin_report: the model has no quantized layer; call quantize_model first')
-    return pd.DataFrame(rows)
+    if rows: return pd.DataFrame(rows)
+    raise InputError('bin_report: the model has no quantized layer; call quantize_model first')
 
 # %% ../nbs/21_metrics.ipynb #fff00681
 def _bins(name, m):
@@ -76,7 +87,8 @@ def _bins(name, m):
     for c in range(q.Qn, q.Qp+1):
         wc = w[codes == c]
         n = wc.numel()
-        mean,std = (wc.mean().item(), wc.std(unbiased=False).item()) if n else (float('nan'), float('nan'))
+        mean = wc.mean().item() if n else float('nan')
+        std = wc.std(unbiased=False).item() if n else float('nan')
         yield dict(layer=name, code=c, value=c*step, n=n, share=n/w.numel(), mean=mean, std=std)
 
 @torch.no_grad()
@@ -86,6 +98,7 @@ def bin_table(
 )->pd.DataFrame:    # One row per layer and code
     "Per bin: its value, how many weights it holds, their mean and standard deviation"
     layers = quant_layers(model)
-    if layer is not None and layer not in layers: raise InputError(f"unknown layer {layer!r} (available: {', '.join(layers)})")
+    if layer is not None and layer not in layers:
+        raise InputError(f"unknown layer {layer!r} (available: {', '.join(layers)})")
     chosen = _low_bit(model, 'bin_table') if layer is None else {layer: layers[layer]}
     return pd.DataFrame([row for n,m in chosen.items() for row in _bins(n, m)])

@@ -5,7 +5,10 @@ __all__ = ['bin_sums', 'bin_pick', 'bin_stats', 'bin_grad', 'bin_reg', 'kurtosis
            'KURE', 'cosine_ramp', 'constant_ramp', 'falling_ramp', 'bin_pull', 'bin_step', 'DecoupledBinReg']
 
 # %% ../nbs/20_regularizers.ipynb #0af96249
-import difflib, fnmatch, functools, math
+import difflib
+import fnmatch
+import functools
+import math
 from collections.abc import Mapping
 from inspect import signature
 import torch
@@ -23,7 +26,8 @@ def bin_sums(idx, values, K):
         hits = [idx == k for k in range(K)]
         return [torch.stack([torch.where(h, v, 0.).sum() for h in hits]) for v in values]
     idx = idx.long().reshape(-1)
-    return [v.new_zeros(K).scatter_add(0, idx, v.expand_as(idx) if v.dim() == 0 else v.reshape(-1)) for v in values]
+    rows = [v.expand_as(idx) if v.dim() == 0 else v.reshape(-1) for v in values]
+    return [v.new_zeros(K).scatter_add(0, idx, v) for v in rows]
 
 def bin_pick(table, idx, K):
     "`table[idx]`"
@@ -47,7 +51,7 @@ def bin_stats(w, step, lo, hi, K, unbiased):
     return ((1-c)*m*m + c*q).sum(), 2*c/n, 2*(1-c)*m/n
 
 def bin_grad(w, step, lo, hi, grad, K, alpha, beta=None):
-    "The gradient of each weight, αr + β with its bin's α and β, and the step's: its sum times -code"
+    "Each weight's gradient, αr + β with its bin's α and β, and the step's: its sum times -code"
     w = w.to(step.dtype)
     code = (w/step).clamp(lo, hi).round()
     idx = code - lo
@@ -59,7 +63,8 @@ def bin_grad(w, step, lo, hi, grad, K, alpha, beta=None):
 @functools.lru_cache(None)
 def _passes(K, unbiased):
     "The two passes for K bins"
-    def stats(w, step, codes): return bin_stats(w, grid_step(step), codes[0], codes[1], K, unbiased)
+    def stats(w, step, codes):
+        return bin_stats(w, grid_step(step), codes[0], codes[1], K, unbiased)
 
     def grads(w, step, codes, grad, *coefs):
         dw,dstep = bin_grad(w, grid_step(step), codes[0], codes[1], grad, K, *coefs)
@@ -100,7 +105,8 @@ def _setup(ctx, inputs, output):
     ctx.save_for_backward(*output[1:], *tensors)
 
 def _rule(ctx, grad, *of_coefs):
-    dw,dstep = torch.ops.binreg.bin_reg_backward(grad, *ctx.saved_tensors, ctx.n_bins, ctx.axis, ctx.unbiased)
+    how = ctx.n_bins,ctx.axis,ctx.unbiased
+    dw,dstep = torch.ops.binreg.bin_reg_backward(grad, *ctx.saved_tensors, *how)
     return dw, dstep, None, None, None, None
 
 operator(f'bin_reg_backward(Tensor grad, Tensor alpha, Tensor beta, {_ARGS}) -> (Tensor, Tensor)',
@@ -116,12 +122,14 @@ def bin_reg(
     unbiased:bool=False,   # Variance with n-1 instead of n
     step_grad:bool=True,   # Does the regularizer also move the step?
 )->Tensor:                 # Scalar, float32 or better: sum over bins of (mean - target)² + variance
-    "Bin regularization of one layer (Han et al. 2021, eq. 5). With a step per channel, a code's weights of all channels form one bin, each measured from its own channel's grid point"
+    "Bin regularization of one layer (Han et al. 2021, eq. 5)"
     if step.dim() > 1 or step.dim() == 1 and len(step) != w.shape[0]:
-        raise InputError(f'step of shape {tuple(step.shape)} for weights {tuple(w.shape)}: must be a scalar or one per output channel')
+        raise InputError(f'step of shape {tuple(step.shape)} for weights {tuple(w.shape)}: '
+                         'must be a scalar or one per output channel')
     codes = torch.linspace(Qn, Qp, 2, device=w.device)
     if not step_grad: step = step.detach()
-    return torch.ops.binreg.bin_reg(w, step, codes, Qp - Qn + 1, 0 if step.dim() else None, unbiased)[0]
+    axis = 0 if step.dim() else None
+    return torch.ops.binreg.bin_reg(w, step, codes, Qp - Qn + 1, axis, unbiased)[0]
 
 # %% ../nbs/20_regularizers.ipynb #76ebb4cb
 def kurtosis(
@@ -144,31 +152,29 @@ class Regularizer:
     "Base class: `lam` times the sum (or mean) over the low-bit layers of `layer_loss`"
     reduce,in_loss = 'sum',True
     def __init__(self,
-        lam=1., # Weight of the term in the loss, 0 or more; or wildcard of layer names -> weight, the first that fits counts
-    ): self.lam = {k:number(f'lam[{k!r}]', v) for k,v in lam.items()} if isinstance(lam, Mapping) else number('lam', lam)
+        lam=1., # Weight of the term, 0 or more; or wildcard of layer names -> weight (first fit)
+    ):
+        if not isinstance(lam, Mapping): self.lam = number('lam', lam)
+        else: self.lam = {k:number(f'lam[{k!r}]', v) for k,v in lam.items()}
 
     def layer_loss(self,
         layer,   # A quantized layer
         name='', # Its name in the model
     )->Tensor:   # Scalar
-        raise NotImplementedError(f'{type(self).__name__}: define layer_loss(self, layer, name), a scalar tensor for one quantized layer')
+        raise NotImplementedError(f'{type(self).__name__}: define layer_loss(self, layer, name), '
+                                  'a scalar tensor for one quantized layer')
 
-    def __call__(self,
-        model, # A quantized model
-    )->Tensor: # Scalar
-        layers = low_bit_layers(model)
-        if not layers: raise InputError(f'{type(self).__name__}: the model has no low-bit layer; call quantize_model first')
-        if not self.in_loss: raise InputError(f'{type(self).__name__} has no term in the loss: call its after_step(model, progress) after the optimizer\'s step')
-        lams,own = self.lam_of(layers),isinstance(self.lam, Mapping)
-        losses = self._losses({n:layers[n] for n in lams})
-        if own: losses = [lam*l for lam,l in zip(lams.values(), losses)]
-        total = torch.stack(losses).sum()
-        if self.reduce == 'mean': total = total/len(layers)
-        return total if own else self.lam*total
-
-    def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k,v in vars(self).items() if k[0] != '_')})"
+    def __repr__(self):
+        shown = [f'{k}={v}' for k,v in vars(self).items() if k[0] != '_']
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 # %% ../nbs/20_regularizers.ipynb #198313d6
+def _no_such_layer(k, names):
+    "The error for a wildcard that fits no layer"
+    near = difflib.get_close_matches(k, names, n=1, cutoff=0.3)
+    hint = f': did you mean {near[0]}?' if near else ''
+    return InputError(f"lam: {k!r} fits no low-bit layer{hint} (available: {', '.join(names)})")
+
 @patch
 def lam_of(self:Regularizer,
     names, # Layer names
@@ -176,11 +182,27 @@ def lam_of(self:Regularizer,
     "The weight of each layer; raises `InputError` for a wildcard that fits none"
     if not isinstance(self.lam, Mapping): return dict.fromkeys(names, self.lam)
     for k in self.lam:
-        if fnmatch.filter(names, k): continue
-        near = difflib.get_close_matches(k, names, n=1, cutoff=0.3)
-        raise InputError(f"lam: {k!r} fits no low-bit layer{f': did you mean {near[0]}?' if near else ''} (available: {', '.join(names)})")
-    first = {n:next((v for k,v in self.lam.items() if fnmatch.fnmatch(n, k)), None) for n in names}
-    return {n:v for n,v in first.items() if v is not None}
+        if not fnmatch.filter(names, k): raise _no_such_layer(k, names)
+    fits = {n:[v for k,v in self.lam.items() if fnmatch.fnmatch(n, k)] for n in names}
+    return {n:vs[0] for n,vs in fits.items() if vs}
+
+# %% ../nbs/20_regularizers.ipynb #471053a4
+@patch
+def __call__(self:Regularizer,
+    model, # A quantized model
+)->Tensor: # Scalar
+    name,layers = type(self).__name__,low_bit_layers(model)
+    if not layers:
+        raise InputError(f'{name}: the model has no low-bit layer; call quantize_model first')
+    if not self.in_loss:
+        raise InputError(f'{name} has no term in the loss: call its after_step(model, progress) '
+                         "after the optimizer's step")
+    lams,own = self.lam_of(layers),isinstance(self.lam, Mapping)
+    losses = self._losses({n:layers[n] for n in lams})
+    if own: losses = [lam*l for lam,l in zip(lams.values(), losses)]
+    total = torch.stack(losses).sum()
+    if self.reduce == 'mean': total = total/len(layers)
+    return total if own else self.lam*total
 
 @patch
 def _losses(self:Regularizer, layers):
@@ -200,12 +222,12 @@ class BinReg(Regularizer):
         self.unbiased,self.step_grad = unbiased,step_grad
 
     def layer_loss(self, layer, name=''):
-        q = layer.weight_quantizer
+        q,w = layer.weight_quantizer,layer.weight
         step = q.step if self.step_grad else q.step.detach()
-        return torch.ops.binreg.bin_reg(layer.weight, step, q.codes, 2**q.n_bits, q.axis, self.unbiased)[0]
+        return torch.ops.binreg.bin_reg(w, step, q.codes, 2**q.n_bits, q.axis, self.unbiased)[0]
 
 class KURE(Regularizer):
-    "Kurtosis regularization: `lam` times the mean over layers of `kurtosis_reg` (Shkolnik et al. 2020)"
+    "Kurtosis regularization: `lam` times the layers' mean `kurtosis_reg` (Shkolnik et al. 2020)"
     reduce = 'mean'
     def layer_loss(self, layer, name=''): return kurtosis_reg(layer.weight)
 
@@ -240,23 +262,10 @@ def _pull_pass(K):
         return (t + (v - t)*bin_pick(keep, idx, K)).to(w.dtype)
     return Fused(pull)
 
-@functools.lru_cache(None)
-def _step_pass(K):
-    "(w, step, codes) -> the step of least bin-weighted squared error, and its distance from being undefined"
-    def fit(w, step, codes):
-        s = grid_step(step)
-        v = w.to(s.dtype)
-        code = (v/s).clamp(codes[0], codes[1]).round()
-        idx = code - codes[0]
-        n, = bin_sums(idx, (s.new_ones(()),), K)
-        a = code*bin_pick(1/n.clamp(min=1), idx, K)
-        over,under = a*v,a*code
-        if w.dim() == 2: return over.sum(1, keepdim=True), under.sum(1, keepdim=True)
-        return over.sum(), under.sum()
-    return Fused(fit)
-
 # %% ../nbs/20_regularizers.ipynb #d7699764
-def _scalar(v, like): return torch.full((), v, dtype=like.dtype, device=like.device) # no copy from the host
+def _scalar(v, like):
+    "`v` beside `like`, without a copy from the host"
+    return torch.full((), v, dtype=like.dtype, device=like.device)
 
 @torch.no_grad()
 def bin_pull(
@@ -273,6 +282,23 @@ def bin_pull(
     new = _pull_pass(n_bins)(*args, _scalar(strength, args[1]))
     return w.copy_(unflat(new, w, axis))
 
+# %% ../nbs/20_regularizers.ipynb #aa345a1d
+@functools.lru_cache(None)
+def _step_pass(K):
+    "(w, step, codes) -> the step of least bin-weighted squared error, as a fraction's two halves"
+    def fit(w, step, codes):
+        s = grid_step(step)
+        v = w.to(s.dtype)
+        code = (v/s).clamp(codes[0], codes[1]).round()
+        idx = code - codes[0]
+        n, = bin_sums(idx, (s.new_ones(()),), K)
+        a = code*bin_pick(1/n.clamp(min=1), idx, K)
+        over,under = a*v,a*code
+        if w.dim() == 2: return over.sum(1, keepdim=True), under.sum(1, keepdim=True)
+        return over.sum(), under.sum()
+    return Fused(fit)
+
+# %% ../nbs/20_regularizers.ipynb #e92efc00
 @torch.no_grad()
 def bin_step(
     w:Tensor,        # Latent weights, any shape
@@ -281,24 +307,27 @@ def bin_step(
     axis:int=None,   # Channel dimension of a step per channel
     n_bins:int=None, # Number of codes; None asks the device
 )->Tensor:           # Like `step`; the present one where all codes are zero
-    "The step that minimizes L_BR at these codes: Σ i·mean_i / Σ i² over the bins that are not empty"
+    "The step that minimizes L_BR at these codes: Σ i·mean_i / Σ i² over the bins not empty"
     if n_bins is None: n_bins = int(codes[1] - codes[0]) + 1
     over,under = _step_pass(n_bins)(*_flat_args(w, step, codes, axis))
     over,under = over.reshape(step.shape),under.reshape(step.shape)
-    return torch.where(under > 0, over/under.clamp(min=torch.finfo(under.dtype).tiny), grid_step(step)).to(step.dtype)
+    tiny = torch.finfo(under.dtype).tiny
+    best = torch.where(under > 0, over/under.clamp(min=tiny), grid_step(step))
+    return best.to(step.dtype)
 
 # %% ../nbs/20_regularizers.ipynb #d974286b
 class DecoupledBinReg(Regularizer):
     "Bin regularization decoupled from the loss: a pull after the optimizer's step (ours)"
     in_loss = False
     def __init__(self,
-        lam=1.,                       # Displacement of an average bin over stage 2; or wildcard of layer names -> its own
-        ramp:str='cosine',            # How the pull is spread over stage 2: 'cosine', 'constant' or 'falling'
-        lam_unit:str='displacement',  # 'displacement', or 'rate': the paper's λ times the sum of all rates
-        pull_step:bool=False,         # Are the steps pulled too, to that of least bin loss?
+        lam=1.,                      # Displacement of an average bin; or wildcard of layers -> it
+        ramp:str='cosine',           # How it is spread out: 'cosine', 'constant' or 'falling'
+        lam_unit:str='displacement', # Or 'rate': the paper's λ times the sum of all rates
+        pull_step:bool=False,        # Are the steps pulled too, to that of least bin loss?
     ):
         super().__init__(lam)
-        self.ramp,self.lam_unit = choose('ramp', ramp, RAMPS),choose('lam_unit', lam_unit, LAM_UNITS)
+        self.ramp = choose('ramp', ramp, RAMPS)
+        self.lam_unit = choose('lam_unit', lam_unit, LAM_UNITS)
         self.pull_step,self._done = pull_step,0.
 
     @property
@@ -308,18 +337,19 @@ class DecoupledBinReg(Regularizer):
     def state_dict(self): return dict(done=self._done)
     def load_state_dict(self, state): self._done = float(state['done'])
 
-    def after_step(self,
-        model,          # A quantized model
-        progress:float, # Share of stage 2 that is over, 0 to 1
-    ):
-        "Pull by the share of the ramp since the last call"
-        now = _RAMPS[self.ramp](progress)
-        share,self._done = now - self._done,now
-        if share <= 0: return
-        layers = low_bit_layers(model)
-        for n,lam in self.lam_of(layers).items(): self.pull(layers[n], lam*share)
-
 # %% ../nbs/20_regularizers.ipynb #8bbde6be
+@patch
+def after_step(self:DecoupledBinReg,
+    model,          # A quantized model
+    progress:float, # Share of stage 2 that is over, 0 to 1
+):
+    "Pull by the share of the ramp since the last call"
+    now = _RAMPS[self.ramp](progress)
+    share,self._done = now - self._done,now
+    if share <= 0: return
+    layers = low_bit_layers(model)
+    for n,lam in self.lam_of(layers).items(): self.pull(layers[n], lam*share)
+
 @patch
 def pull(self:DecoupledBinReg,
     layer,         # A quantized layer
@@ -332,6 +362,7 @@ def pull(self:DecoupledBinReg,
     bin_pull(w, q.step.detach(), q.codes, strength, q.axis, K)
     if self.pull_step: self.pull_step_of(q, w, strength*K/w.numel())
 
+# %% ../nbs/20_regularizers.ipynb #cfb9e725
 @patch
 @torch.no_grad()
 def pull_step_of(self:DecoupledBinReg, q, w, displacement):
