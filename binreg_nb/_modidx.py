@@ -865,6 +865,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'binreg_nb.onnx_forms.Rewriter.foldable': ('onnx.html#rewriter.foldable', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.forget_grids': ( 'onnx.html#rewriter.forget_grids',
                                                                                       'binreg_nb/onnx_forms.py'),
+                                      'binreg_nb.onnx_forms.Rewriter.forget_traces': ( 'onnx.html#rewriter.forget_traces',
+                                                                                       'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.name_outputs': ( 'onnx.html#rewriter.name_outputs',
                                                                                       'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.node': ('onnx.html#rewriter.node', 'binreg_nb/onnx_forms.py'),

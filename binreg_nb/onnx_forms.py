@@ -349,10 +349,22 @@ def tidy(self:Rewriter):
     "Remove what is unused, and say which versions the graph needs"
     passes, = need('onnx_ir.passes.common')
     passes.RemoveUnusedNodesPass()(self.model)
+    self.forget_traces()
     self.model.opset_imports.pop('binreg', None)
     if self.form == 'qonnx': self.model.opset_imports['qonnx.custom_op.general'] = 1
     self.model.ir_version = self.onnx.helper.find_min_ir_version_for([self.onnx.helper.make_opsetid('', self.opset)])
     if len(self.graph.outputs) == 1: self.graph.outputs[0].name = 'output'
+
+# %% ../nbs/72_onnx.ipynb #e95c5d61
+@patch
+def forget_traces(self:Rewriter):
+    "Remove the exporter's notes: stack traces with this machine's paths, the traced program's text"
+    self.graph.metadata_props.clear()
+    values = [*self.graph.inputs, *self.graph.outputs, *self.graph.initializers.values()]
+    for n in self.ir.traversal.RecursiveGraphIterator(self.graph):
+        n.metadata_props.clear()
+        values.extend(n.outputs)
+    for v in values: v.metadata_props.clear()
 
 # %% ../nbs/72_onnx.ipynb #68800899
 def _feeds(proto, args, kwargs):
