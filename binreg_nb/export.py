@@ -102,9 +102,9 @@ def export_run(
 )->pd.DataFrame:           # One row a file
     "Turn a run into files; raises `InputError`"
     forms,folder = check_forms(forms),Path(folder)
+    out = Path(out) if out else folder
     cfg,learn,rows,graphs = _config(folder),load_run(folder, data),[],{}
     float32_kB = 4e-3*sum(p.numel() for p in learn.model.parameters())
-    cfg,learn,rows,graphs = _config(folder),load_run(folder, data),[],{}
     batches = [b for b,_ in zip(learn.dls.valid, range(whole('n_batches', n_batches, 1)))]
     out.mkdir(parents=True, exist_ok=True)
     for f in forms:
