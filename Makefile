@@ -37,9 +37,10 @@ test-docs: $(READY) ## Every page of the site in Chromium, a tutorial in Jupyter
 	$(BIN)/python -m pip install --quiet -e '.[dev,docs,test-docs]'
 	$(BIN)/python -m pytest tests_docs
 
-bench: $(READY)  ## What quantization costs: results/bench-cpu.csv (BENCH="--device cuda" for a GPU, --quick to try)
-	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
+bench: $(READY)  ## What quantization costs, and exported networks: results/bench-cpu.csv, bench-export-cpu.csv, export-checks.csv (BENCH="--device cuda" for a GPU, --quick to try)
+	$(BIN)/python -m pip install --quiet -e '.[dev,bench,export]'
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+	$(if $(findstring cuda,$(BENCH)),,$(BIN)/python benchmarks/export.py $(filter --quick,$(BENCH)))
 
 notebooks: $(READY) ## Export the library, clean the notebooks, write the README
 	$(BIN)/nbdev-export

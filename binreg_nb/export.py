@@ -22,11 +22,16 @@ def _config(folder):
     if not folder.is_dir(): raise InputError(f'{folder}: no such folder')
     if broken(folder): raise InputError(f'{folder}: {broken(folder)}: do the run again')
     metrics = finished(folder)
-    if not metrics: raise InputError(f'{folder}: holds no finished run (no metrics.json): wait for it, or go on with the command that began it')
-    if metrics.get('status', 'ok') != 'ok': raise InputError(f"{folder}: the run diverged ({metrics.get('reason', '')}): there is nothing to ship")
+    if not metrics:
+        raise InputError(f'{folder}: holds no finished run (no metrics.json): '
+                         'wait for it, or go on with the command that began it')
+    if metrics.get('status', 'ok') != 'ok':
+        reason = metrics.get('reason', '')
+        raise InputError(f'{folder}: the run diverged ({reason}): there is nothing to ship')
     given = json.loads((folder/'config.json').read_bytes())
     cfg = RunConfig(**{f.name:given[f.name] for f in fields(RunConfig) if f.name in given})
-    if cfg.method == 'fp': raise InputError(f'{folder}: is a full-precision run: name a run of a quantized method')
+    if cfg.method == 'fp':
+        raise InputError(f'{folder}: is a full-precision run: name a run of a quantized method')
     return cfg
 
 def load_run(
@@ -40,14 +45,17 @@ def load_run(
     if data: cfg = replace(cfg, data=str(data))
     learn = _quantized(cfg)
     try: learn.model.load_state_dict(load_file(Path(folder)/'model.safetensors'))
-    except Exception as e: raise InputError(f'{folder}: its weights cannot be read ({str(e).splitlines()[0]})') from None
+    except Exception as e:
+        reason = str(e).splitlines()[0]
+        raise InputError(f'{folder}: its weights cannot be read ({reason})') from None
     learn.model.eval()
     return learn
 
 def _quantized(cfg):
     "The learner of a configuration, quantized as `binreg-run` does it"
     learn = build(cfg)
-    kwargs = dict(first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
+    kwargs = dict(first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel,
+                  negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # the steps that it starts with are not kept
         return learn.quantize(cfg.w_bits, cfg.a_bits, n_batches=1, **kwargs)
@@ -55,7 +63,8 @@ def _quantized(cfg):
 # %% ../nbs/73_export.ipynb #eabc4a64
 KINDS = ('packed', *FORMS)
 _ENDING = dict(packed='safetensors')
-_PACKAGES = dict(packed=(), qdq=('onnx', 'onnxscript', 'onnxruntime'), qcdq=('onnx', 'onnxscript', 'onnxruntime'), qonnx=('onnx', 'onnxscript', 'onnxruntime', 'qonnx'))
+_ONNX = ('onnx', 'onnxscript', 'onnxruntime')
+_PACKAGES = dict(packed=(), qdq=_ONNX, qcdq=_ONNX, qonnx=(*_ONNX, 'qonnx'))
 
 def check_forms(
     forms, # Names, in a list or with commas between
@@ -74,7 +83,9 @@ def _packed(learn, cfg, file, batches, force, check):
     for b in batches:
         args,_ = to_device(model_inputs(learn.model, b, 1), 'cpu')
         with torch.no_grad(): y,z = learn.model(*args),again(*args)
-        off,top1,n = max(off, (y - z).abs().max().item()),top1 + int((y.argmax(1) == z.argmax(1)).sum()),n + len(y)
+        off = max(off, (y - z).abs().max().item())
+        top1 += int((y.argmax(1) == z.argmax(1)).sum())
+        n += len(y)
     return dict(row, samples=n, written=off, written_top1=top1/n, ok=off == 0)
 
 # %% ../nbs/73_export.ipynb #66efcbc5
@@ -93,39 +104,48 @@ def export_run(
     forms,folder = check_forms(forms),Path(folder)
     out = Path(out) if out else folder
     cfg,learn,rows,graphs = _config(folder),load_run(folder, data),[],{}
+    float32_kB = 4e-3*sum(p.numel() for p in learn.model.parameters())
     batches = [b for b,_ in zip(learn.dls.valid, range(whole('n_batches', n_batches, 1)))]
     out.mkdir(parents=True, exist_ok=True)
     for f in forms:
         file = out/f"{folder.resolve().name}.{f}.{_ENDING.get(f, 'onnx')}"
         if f == 'packed': row = _packed(learn, cfg, file, batches, force, check)
         else: row = _onnx(learn, file, f, opset, fold_bn, batches, force, check, graphs)
-        rows.append(dict(row, file=file, float32_kB=4e-3*sum(p.numel() for p in learn.model.parameters())))
+        rows.append(dict(row, file=file, float32_kB=float32_kB))
     return pd.DataFrame(rows)
 
 def _onnx(learn, file, form, opset, fold_bn, batches, force, check, graphs):
     "Write one form; graphs of the same operator set are traced once"
     opset = default_opset(learn.model, form) if opset is None else opset
     if opset not in graphs: graphs[opset] = trace(learn.model, batches[0], opset=opset)
-    return dict(export_onnx(learn.model, file, batches, form, opset, fold_bn, force=force, traced=graphs[opset], check=check))
+    return dict(export_onnx(learn.model, file, batches, form, opset, fold_bn, force=force,
+                            traced=graphs[opset], check=check))
 
 # %% ../nbs/73_export.ipynb #f7b59d3a
 def _options():
-    p = Parser(prog='binreg-export', description='Turn finished low-bit runs into files to ship, and check each against its network.', allow_abbrev=False)
-    p.add_argument('folders', nargs='+', metavar='FOLDER', help="A run's folder, or a folder of runs")
-    p.add_argument('--form', default='packed,qcdq', help='packed, qdq, qcdq, qonnx, with commas between (default: packed,qcdq)')
-    p.add_argument('--out', default='', help="Folder for the files (default: each run's own)")
-    p.add_argument('--check', action=argparse.BooleanOptionalAction, default=True, help='Run each file beside its network? (default: True)')
-    p.add_argument('--batches', type=int, default=2, metavar='INT', help='Validation batches for the check (default: 2)')
-    p.add_argument('--opset', type=int, default=None, metavar='INT', help="ONNX operator set, 18 to 25 (default: the lowest that has the form's types)")
-    p.add_argument('--fold-bn', action='store_true', help='Fold BatchNorm into the steps and biases')
-    p.add_argument('--force', action='store_true', help='Replace files that exist')
-    p.add_argument('--data', default='', help="Where the runs' data is now (default: where it was)")
+    switch = argparse.BooleanOptionalAction
+    p = Parser(prog='binreg-export', allow_abbrev=False, description=
+               'Turn finished low-bit runs into files to ship, and check each against its network.')
+    add = p.add_argument
+    add('folders', nargs='+', metavar='FOLDER', help="A run's folder, or a folder of runs")
+    add('--form', default='packed,qcdq',
+        help='packed, qdq, qcdq, qonnx, with commas between (default: packed,qcdq)')
+    add('--out', default='', help="Folder for the files (default: each run's own)")
+    add('--check', action=switch, default=True,
+        help='Run each file beside its network? (default: True)')
+    add('--batches', type=int, default=2, metavar='INT',
+        help='Validation batches for the check (default: 2)')
+    add('--opset', type=int, default=None, metavar='INT',
+        help="ONNX operator set, 18 to 25 (default: the lowest that has the form's types)")
+    add('--fold-bn', action='store_true', help='Fold BatchNorm into the steps and biases')
+    add('--force', action='store_true', help='Replace files that exist')
+    add('--data', default='', help="Where the runs' data is now (default: where it was)")
     return p
 
 def shippable(
     folder, # A run's folder, or a folder of runs
 )->list:    # Folders of finished low-bit runs
-    "The runs that can be exported; raises `InputError` where there is none, or where the folder is a run that cannot"
+    "The runs that can be exported; raises `InputError` where there is none"
     folder = Path(folder)
     inside = sorted(p.parent for p in folder.glob('*/config.json'))
     if (folder/'config.json').exists() or not inside: return [folder] if _config(folder) else []
@@ -134,15 +154,18 @@ def shippable(
         except InputError: return False
     found = [p for p in inside if can(p)]
     if found: return found
-    raise InputError(f'{folder}: holds no finished low-bit run, of {len(inside)} runs: name a folder with one')
+    raise InputError(f'{folder}: holds no finished low-bit run, of {len(inside)} runs: '
+                     'name a folder with one')
 
 # %% ../nbs/73_export.ipynb #1a71479a
 def _line(row):
     "What is said about one file"
     text = f"{row.file}: {row.kB:.0f} kB, {row.float32_kB/row.kB:.1f} times smaller than float32"
     if pd.isna(row.get('written')): return text
-    if row.form == 'packed': return f"{text}; {'the same bits' if row.ok else 'DIFFERS'} on {row.samples:.0f} images"
-    text += f'; differs by at most {row.written:.1g}, same top-1 on {row.written_top1:.1%} of {row.samples:.0f} images'
+    if row.form == 'packed':
+        return f"{text}; {'the same bits' if row.ok else 'DIFFERS'} on {row.samples:.0f} images"
+    text += f'; differs by at most {row.written:.1g}, '
+    text += f'same top-1 on {row.written_top1:.1%} of {row.samples:.0f} images'
     if row.written_first: text += f' (first in {row.written_first}: {row.written_why})'
     return f'{text}; load it with {row.option}' if row.option else text
 
@@ -151,7 +174,8 @@ def main(argv=None):
     a = _options().parse_args(argv)
     forms,ok = check_forms(a.form),True
     for folder in dict.fromkeys(p for f in a.folders for p in shippable(f)):
-        table = export_run(folder, forms, a.out or None, a.check, a.batches, a.opset, a.fold_bn, a.force, a.data)
+        table = export_run(folder, forms, a.out or None, a.check, a.batches, a.opset,
+                           a.fold_bn, a.force, a.data)
         for _,row in table.iterrows(): print(_line(row), flush=True)
         if a.check: ok = ok and bool(table.ok.all())
     return 0 if ok else 1

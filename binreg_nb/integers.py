@@ -27,8 +27,10 @@ def int_conv(
         reach = dilation[d]*(w.shape[2 + d] - 1) + 1
         x = x.unfold(2 + d, reach, stride[d])[..., ::dilation[d]]
     out = x.shape[2:2 + n]
-    windows = x.unflatten(1, (groups, -1)).movedim(2, 2 + n).flatten(2 + n).flatten(2, 1 + n) # N, groups, places, values
-    kernels = w.unflatten(0, (groups, -1)).flatten(2).transpose(1, 2)                         # groups, values, O/groups
+    # N, groups, places, values
+    windows = x.unflatten(1, (groups, -1)).movedim(2, 2 + n).flatten(2 + n).flatten(2, 1 + n)
+    # groups, values, O/groups
+    kernels = w.unflatten(0, (groups, -1)).flatten(2).transpose(1, 2)
     return (windows @ kernels).transpose(2, 3).flatten(1, 2).unflatten(2, out)
 
 # %% ../nbs/71_integers.ipynb #e13bef88
@@ -38,7 +40,7 @@ def _padded(m, x):
     return F.pad(x.double(), m._reversed_padding_repeated_twice, mode).to(torch.int32)
 
 def _spread(m, x):
-    "The input of the plain convolution that a transposed one is: zeros between the values and around them"
+    "The input of a transposed convolution's plain one: zeros between the values and around them"
     n = x.dim() - 2
     wide = x.new_zeros(*x.shape[:2], *[(x.shape[2 + d] - 1)*m.stride[d] + 1 for d in range(n)])
     wide[(..., *[slice(None, None, s) for s in m.stride])] = x
@@ -60,7 +62,9 @@ def int_sums(
     "The sums of products of a layer"
     x,w = x.to(torch.int32),w.to(torch.int32)
     if isinstance(m, QuantLinear): return x @ w.t()
-    if isinstance(m, QuantConvTranspose): return int_conv(_spread(m, x), _turned(m, w), (1,)*(w.dim() - 2), m.dilation, m.groups)
+    if isinstance(m, QuantConvTranspose):
+        once = (1,)*(w.dim() - 2)
+        return int_conv(_spread(m, x), _turned(m, w), once, m.dilation, m.groups)
     return int_conv(_padded(m, x), w, m.stride, m.dilation, m.groups)
 
 # %% ../nbs/71_integers.ipynb #7c687049
@@ -94,7 +98,9 @@ def integers_only(
 ):                   # Yields a dict: layer -> largest absolute int32 sum, filled as the model runs
     "Let every quantized layer multiply codes and add in int32"
     layers,largest = quant_layers(model),{}
-    if not layers: raise InputError('integers_only: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
+    if not layers:
+        raise InputError('integers_only: the model is not quantized; '
+                         'call learn.quantize(w_bits, a_bits) first')
     def note(name, total): largest[name] = max(largest.get(name, 0), int(total.abs().max()))
     try:
         for n,m in layers.items(): m.forward = partial(int_forward, m, sums=partial(note, n))

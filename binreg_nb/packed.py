@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from . import __version__
 from .core import InputError
-from .layers import QUANTIZED, QuantLayer, QuantSequential, _no_way_round, _start_layer, as_quantized, fuse_activations
+from .layers import QUANTIZED, QuantLayer, QuantSequential, as_quantized, fuse_activations
+from .layers import _no_way_round, _start_layer
 from .layers import quant_layers, run_batches
 from .quantizers import LSQQuantizer, code_range, grid_step
 
@@ -43,12 +44,14 @@ def unpack_codes(
     return torch.from_numpy(codes)
 
 # %% ../nbs/70_packed.ipynb #e52cf5fa
-FORMAT,FORMAT_VERSION = 'binreg_nb.low_bit',1 # the key of the header in the file's metadata, and what it counts
+FORMAT = 'binreg_nb.low_bit' # the key of the header in the file's metadata
+FORMAT_VERSION = 1           # what it counts
 _IN_HEADER = (torch.float32, torch.int64, torch.bool) # the types that JSON gives back
 
 def _is_small(t):
     "Does this tensor go into the header?"
-    return t.numel() in (1, 2) and t.dim() < 2 and t.dtype in _IN_HEADER and bool(t.isfinite().all())
+    of_a_kind = t.dim() < 2 and t.numel() in (1, 2) and t.dtype in _IN_HEADER
+    return of_a_kind and bool(t.isfinite().all())
 
 def _describe(m):
     "What the header says about one quantized layer"
@@ -59,14 +62,17 @@ def _describe(m):
                 w_init=w.init, a_init=a.init, negatives=a.negatives, low_bit=m.low_bit)
 
 def _is_channels_last(model):
-    def turned(p): return p.dim() == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+    def turned(p):
+        other = p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last)
+        return other and not p.is_contiguous()
     return any(turned(p) for p in model.parameters())
 
 def _header(model, layers, packed):
     "What the file says about the network"
     fused = any(isinstance(m, QuantSequential) for m in model.modules())
     described = {n:dict(_describe(m), packed=n in packed) for n,m in layers.items()}
-    return dict(version=FORMAT_VERSION, made_by=f'binreg_nb {__version__}', fused=fused, channels_last=_is_channels_last(model), layers=described)
+    return dict(version=FORMAT_VERSION, made_by=f'binreg_nb {__version__}', fused=fused,
+                channels_last=_is_channels_last(model), layers=described)
 
 # %% ../nbs/70_packed.ipynb #4edea20e
 def _every_layer(model):
@@ -83,21 +89,27 @@ def _packable(model):
 def _codes(name, m):
     "The codes of a layer's weights"
     q = m.weight_quantizer
-    if type(q) is not LSQQuantizer: raise InputError(f'{name}: its weight quantizer is a {type(q).__name__}, which has no packed form')
+    if type(q) is not LSQQuantizer:
+        kind = type(q).__name__
+        raise InputError(f'{name}: its weight quantizer is a {kind}, which has no packed form')
     if m.weight.isfinite().all(): return q.to_codes(m.weight.detach())
-    raise InputError(f'{name}: has weights that are infinite or missing (nan), which no code stands for')
+    raise InputError(f'{name}: has weights that are infinite or missing (nan): they have no code')
 
 def packed_state(
     model:nn.Module, # A quantized model
 )->tuple:            # (header, tensors): a dict for JSON, and name -> tensor
     "What a packed file holds; raises `InputError`"
-    if not quant_layers(model): raise InputError('the model is not quantized: call learn.quantize(w_bits, a_bits) first')
+    if not quant_layers(model):
+        raise InputError('the model is not quantized: call learn.quantize(w_bits, a_bits) first')
     packed,tensors,small = _packable(model),{},{}
     weights = {f'{n}.weight' if n else 'weight':(n, m) for n,m in packed.items()}
     for key,t in model.state_dict().items():
         owner,_,name = key.rpartition('.')
-        if key in weights: tensors[key] = pack_codes(_codes(*weights[key]), weights[key][1].weight_quantizer.n_bits)
-        elif not isinstance(t, Tensor): raise InputError(f'{key}: is a {type(t).__name__}, and only tensors can be kept')
+        if key in weights:
+            n,m = weights[key]
+            tensors[key] = pack_codes(_codes(n, m), m.weight_quantizer.n_bits)
+        elif not isinstance(t, Tensor):
+            raise InputError(f'{key}: is a {type(t).__name__}, and only tensors can be kept')
         elif _is_small(t): small.setdefault(owner, {})[name] = t.tolist()
         else: tensors[key] = t.detach().cpu().contiguous().clone()
     return dict(_header(model, _every_layer(model), packed), small=small), tensors
@@ -111,13 +123,15 @@ def new_file(
     "Write a file whole or not at all; raises `InputError` where one is in the way"
     file = Path(file)
     if file.is_dir(): raise InputError(f'{file}: is a folder; name a file')
-    if file.exists() and not force: raise InputError(f'{file}: exists already; name another file, or replace it with force=True')
+    if file.exists() and not force:
+        raise InputError(f'{file}: exists already; name another, or replace it with force=True')
     tmp = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
     try:
         tmp.touch()
         yield tmp
         os.replace(tmp, file)
-    except OSError as e: raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
+    except OSError as e:
+        raise InputError(f'{file}: cannot be written ({e.strerror or e})') from None
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/70_packed.ipynb #a13b7b92
@@ -148,7 +162,7 @@ def save_low_bit(self:Learner,
     file,             # File to write, usually .safetensors
     force:bool=False, # Replace a file that exists?
 )->Path:              # The file
-    "Keep the quantized network as packed codes and steps; `load_low_bit` gives it back, bit for bit"
+    "Keep the quantized network as packed codes and steps; `load_low_bit` gives the same bits back"
     return save_low_bit(self.model, file, force)
 
 # %% ../nbs/70_packed.ipynb #6e33d118
@@ -159,15 +173,21 @@ def read_low_bit(
     try:
         with safe_open(file, 'pt') as f:
             metadata = f.metadata() or {}
-            if FORMAT not in metadata: raise InputError(f'{file}: is no packed low-bit network; learn.save_low_bit writes them')
+            if FORMAT not in metadata:
+                raise InputError(f'{file}: is no packed low-bit network; save_low_bit writes them')
             tensors = {k:f.get_tensor(k) for k in f.keys()}
     except FileNotFoundError: raise InputError(f'{file}: no such file') from None
-    except (SafetensorError, OSError) as e: raise InputError(f'{file}: is torn, or no safetensors file ({str(e).splitlines()[0]})') from None
+    except (SafetensorError, OSError) as e:
+        reason = str(e).splitlines()[0]
+        raise InputError(f'{file}: is torn, or no safetensors file ({reason})') from None
     header = json.loads(metadata[FORMAT])
-    if header['version'] != FORMAT_VERSION: raise InputError(f"{file}: has format version {header['version']}, and this package reads {FORMAT_VERSION}: upgrade binreg_nb")
+    if header['version'] != FORMAT_VERSION:
+        raise InputError(f"{file}: has format version {header['version']}, "
+                         f'and this package reads {FORMAT_VERSION}: upgrade binreg_nb')
     named = header.pop('sha256')
     if _checksum(header, tensors) == named: return header, tensors
-    raise InputError(f'{file}: its content does not have the checksum that it names: it was damaged or edited, so get it again')
+    raise InputError(f'{file}: its content does not have the checksum that it names: '
+                     'it was damaged or edited, so get it again')
 
 # %% ../nbs/70_packed.ipynb #9c2683c1
 def _on_grid(codes, step, Qn, Qp, dtype):
@@ -191,21 +211,30 @@ def _weights(layer, data, step, axis):
 def _refuse_layer(file, name, layer, m):
     "Raise `InputError` if a layer of the model is not the one that the file has"
     if m is None: raise InputError(f'{file}: has a layer {name}, which the model has not')
-    if not isinstance(m, QuantLayer) and type(m) not in QUANTIZED: raise InputError(f'{file}: {name} is a quantized layer, and a {type(m).__name__} in the model')
-    if list(m.weight.shape) != layer['shape']: raise InputError(f"{file}: {name} has weights of shape {layer['shape']}, and {list(m.weight.shape)} in the model")
-    if m.weight.dtype != getattr(torch, layer['dtype']): raise InputError(f"{file}: {name} has weights in {layer['dtype']}: call model.to(torch.{layer['dtype']}) first")
+    kind,shape = type(m).__name__,list(m.weight.shape)
+    if not isinstance(m, QuantLayer) and type(m) not in QUANTIZED:
+        raise InputError(f'{file}: {name} is a quantized layer, and a {kind} in the model')
+    if shape != layer['shape']:
+        raise InputError(f"{file}: {name} has weights of shape {layer['shape']}, "
+                         f'and {shape} in the model')
+    if m.weight.dtype != getattr(torch, layer['dtype']):
+        raise InputError(f"{file}: {name} has weights in {layer['dtype']}: "
+                         f"call model.to(torch.{layer['dtype']}) first")
     if not isinstance(m, QuantLayer): return
     mine = _describe(m)
     for k in ('w_bits', 'a_bits', 'per_channel'):
-        if mine[k] != layer[k]: raise InputError(f'{file}: {name} has {k}={layer[k]}, and {mine[k]} in the model')
+        if mine[k] != layer[k]:
+            raise InputError(f'{file}: {name} has {k}={layer[k]}, and {mine[k]} in the model')
 
 def _refuse(file, header, tensors, model):
     "Raise `InputError` that names the first difference between a file and a model"
     modules,layers = dict(model.named_modules(remove_duplicate=False)),header['layers']
     quantized = any(isinstance(m, QuantLayer) for m in modules.values())
     for n in (*layers, *quant_layers(model)):
-        if n not in header['layers']: raise InputError(f'{file}: has no quantized layer {n}, and the model has')
-        if quantized and not isinstance(modules.get(n), QuantLayer): raise InputError(f'{file}: {n} is a quantized layer, and the model has none of that name')
+        if n not in header['layers']:
+            raise InputError(f'{file}: has no quantized layer {n}, and the model has')
+        if quantized and not isinstance(modules.get(n), QuantLayer):
+            raise InputError(f'{file}: {n} is a quantized layer, and none in the model')
         _refuse_layer(file, n, layers[n], modules.get(n))
     _refuse_rest(file, header, tensors, model.state_dict())
 
@@ -216,12 +245,15 @@ def _refuse_rest(file, header, tensors, state):
     for n,layer in header['layers'].items():
         if layer['packed']: shapes[f'{n}.weight' if n else 'weight'] = layer['shape']
     small = {f'{n}.{k}' if n else k for n,values in header['small'].items() for k in values}
-    def is_quantizers(k): return any(q in k.split('.') for q in ('weight_quantizer', 'act_quantizer'))
+    def is_quantizers(k): return not {'weight_quantizer', 'act_quantizer'}.isdisjoint(k.split('.'))
     for k in (*shapes, *small, *state):
         if is_quantizers(k): continue
         if k not in state: raise InputError(f'{file}: has {k}, which the model has not')
-        if k not in shapes and k not in small: raise InputError(f'{file}: lacks {k}, which the model has')
-        if k in shapes and shapes[k] != list(state[k].shape): raise InputError(f'{file}: {k} has shape {shapes[k]}, and {list(state[k].shape)} in the model')
+        if k not in shapes and k not in small:
+            raise InputError(f'{file}: lacks {k}, which the model has')
+        if k in shapes and shapes[k] != list(state[k].shape):
+            mine = list(state[k].shape)
+            raise InputError(f'{file}: {k} has shape {shapes[k]}, and {mine} in the model')
 
 # %% ../nbs/70_packed.ipynb #b73f11cf
 def _quantize_as(model, header):
@@ -237,22 +269,24 @@ def _quantize_as(model, header):
 
 def _state(model, header, tensors):
     "The state dict that a file stands for"
-    like,modules,state = model.state_dict(),dict(model.named_modules(remove_duplicate=False)),dict(tensors)
+    like,state = model.state_dict(),dict(tensors)
+    modules = dict(model.named_modules(remove_duplicate=False))
     for n,values in header['small'].items():
         for k,v in values.items():
             key = f'{n}.{k}' if n else k
             state[key] = torch.tensor(v, dtype=like[key].dtype).reshape(like[key].shape)
     for n,layer in header['layers'].items():
         if not layer['packed']: continue
-        key = f'{n}.' if n else ''
-        state[key + 'weight'] = _weights(layer, state[key + 'weight'], state[key + 'weight_quantizer.step'], modules[n].weight_quantizer.axis)
+        key,axis = f'{n}.' if n else '',modules[n].weight_quantizer.axis
+        step = state[key + 'weight_quantizer.step']
+        state[key + 'weight'] = _weights(layer, state[key + 'weight'], step, axis)
     return state
 
 def load_low_bit(
     model:nn.Module, # The architecture: in floating point, or quantized with the same bits
     file,            # A packed file
 )->nn.Module:        # The same `model`, changed in place
-    "Give a model the network of a packed file, bit for bit; latent weights start on their codes; raises `InputError`"
+    "Give a model the network of a packed file, its weights on their codes; raises `InputError`"
     header,tensors = read_low_bit(file)
     _refuse(file, header, tensors, model)
     if not quant_layers(model): _quantize_as(model, header)
@@ -261,7 +295,8 @@ def load_low_bit(
     for n,m in quant_layers(model).items(): m.low_bit = header['layers'][n]['low_bit']
     model.load_state_dict(_state(model, header, tensors))
     for q in model.modules():
-        if isinstance(q, LSQQuantizer): q._ready = bool(q.initialized) # the first pass is as fused as all others
+        if not isinstance(q, LSQQuantizer): continue
+        q._ready = bool(q.initialized) # the first pass is as fused as all others
     return model
 
 # %% ../nbs/70_packed.ipynb #6eb145fa
@@ -290,17 +325,22 @@ def _count_macs(model, layers, batch, n_inp):
 def _n_bytes(state, prefix, w_bits):
     "(as packed, as float32) what the tensors of a layer take"
     own = {k[len(prefix):]:t for k,t in state.items() if k.startswith(prefix)}
-    packed = sum(-(-t.numel()*w_bits//8) if k == 'weight' else t.numel()*t.element_size() for k,t in own.items())
+    def size(k, t): return -(-t.numel()*w_bits//8) if k == 'weight' else t.numel()*t.element_size()
+    packed = sum(size(k, t) for k,t in own.items())
     return packed, 4*sum(own[k].numel() for k in ('weight', 'bias') if k in own)
 
 def _row(name, m, state):
     "What `quant_summary` says about one layer"
-    packed,float32 = _n_bytes(state, f'{name}.' if name else '', m.weight_quantizer.n_bits if isinstance(m, QuantLayer) else 8*m.weight.element_size())
-    row = dict(layer=name, shape='x'.join(map(str, m.weight.shape)), w_bits=32, a_bits=32, sign='', step=float('nan'), a_step=float('nan'))
-    if isinstance(m, QuantLayer):
+    is_low = isinstance(m, QuantLayer)
+    bits = m.weight_quantizer.n_bits if is_low else 8*m.weight.element_size()
+    packed,float32 = _n_bytes(state, f'{name}.' if name else '', bits)
+    row = dict(layer=name, shape='x'.join(map(str, m.weight.shape)), w_bits=32, a_bits=32,
+               sign='', step=float('nan'), a_step=float('nan'))
+    if is_low:
         w,a = m.weight_quantizer,m.act_quantizer
         sign = 'offset' if a.uses_offset else 'signed' if a.Qn < 0 else 'unsigned'
-        row.update(w_bits=w.n_bits, a_bits=a.n_bits, sign=sign, step=w.grid_step.mean().item(), a_step=a.grid_step.mean().item())
+        row.update(w_bits=w.n_bits, a_bits=a.n_bits, sign=sign,
+                   step=w.grid_step.mean().item(), a_step=a.grid_step.mean().item())
     return dict(row, kB=packed/1e3, float32_kB=float32/1e3)
 
 @torch.no_grad()
@@ -309,22 +349,27 @@ def quant_summary(
     batch=None,      # A batch, of which the model computes its shapes; None for no multiply-adds
     n_inp:int=1,     # How many items of a tuple are inputs
 )->pd.DataFrame:     # One row per convolution or linear layer, one for all else, one for the totals
-    "Per layer: shape, bits, sign of the activations, steps, kilobytes packed and in float32, multiply-adds, bit operations"
-    if not quant_layers(model): raise InputError('quant_summary: the model is not quantized; call learn.quantize(w_bits, a_bits) first')
-    state,layers = model.state_dict(),{n:m for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))}
+    "Per layer: shape, bits, sign, steps, kilobytes, multiply-adds and bit operations"
+    if not quant_layers(model):
+        raise InputError('quant_summary: the model is not quantized; '
+                         'call learn.quantize(w_bits, a_bits) first')
+    state = model.state_dict()
+    layers = {n:m for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))}
     df = pd.DataFrame([_row(n, m, state) for n,m in layers.items()])
     prefixes = tuple(f'{n}.' if n else '' for n in layers)
-    rest = sum(t.numel()*t.element_size() for k,t in state.items() if not k.startswith(prefixes))/1e3
+    others = [t for k,t in state.items() if not k.startswith(prefixes)]
+    rest = sum(t.numel()*t.element_size() for t in others)/1e3
     if batch is not None:
         df['macs'] = df.layer.map(_count_macs(model, layers, batch, n_inp))
         df['bit_ops'] = df.macs*df.w_bits*df.a_bits
     df.loc[len(df)] = dict(layer='all else', kB=rest, float32_kB=rest)
-    df.loc[len(df)] = dict(df[[c for c in ('kB', 'float32_kB', 'macs', 'bit_ops') if c in df]].sum(), layer='total')
+    sums = [c for c in ('kB', 'float32_kB', 'macs', 'bit_ops') if c in df]
+    df.loc[len(df)] = dict(df[sums].sum(), layer='total')
     whole_numbers = {c:'Int64' for c in ('w_bits', 'a_bits', 'macs', 'bit_ops') if c in df}
     return df.astype(whole_numbers).fillna({'shape': '', 'sign': ''})
 
 # %% ../nbs/70_packed.ipynb #2e107a8d
 @patch
 def quant_summary(self:Learner)->pd.DataFrame: # As the function
-    "Per layer: shape, bits, sign, steps, kilobytes packed and in float32, multiply-adds and bit operations for one sample"
+    "Per layer: shape, bits, sign, steps, kilobytes; multiply-adds and bit operations of a sample"
     return quant_summary(self.model, self.dls.valid.one_batch(), getattr(self.dls, 'n_inp', 1))
