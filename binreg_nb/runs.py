@@ -17,7 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, full_path, is_own, keep_memory, number, whole
+from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, full_path
+from .core import is_own, keep_memory, number, release_memory, whole
 from .methods import METHODS, has_stage2, known_method, make_regularizer, own_regularizer
 
 # %% ../nbs/50_runs.ipynb #e32695c4
@@ -544,16 +545,24 @@ def run(
 )->dict:           # Its metrics (as in metrics.json)
     "Do one run, after the full-precision run it starts from; a finished one is only read"
     from filelock import FileLock
-    from binreg_nb.distributed import in_processes
-    cfg = cfg.resolve(); out = claim(cfg, out)
+    cfg = cfg.resolve()
+    out = claim(cfg, out)
     with FileLock(out/'.lock'):
         for leftover in (*out.glob('*.tmp*'), *out.glob('.probe*')): leftover.unlink(missing_ok=True) # of a process that was killed
         if (done := finished(out)): return _without_checkpoint(out, done)
         begun,start = time.time(),start_folder(cfg, out)
         if start and not finished(start): run(replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers), start)
-        if cfg.processes == 1 or not cfg.epochs: train_and_save(cfg, out, start, begun)
-        else: in_processes(cfg.processes, importlib.import_module('binreg_nb.runs').train_and_save, cfg, out, start, begun)
+        _do(cfg, out, start, begun)
         return _without_checkpoint(out, finished(out))
+
+def _do(cfg, out, start, begun):
+    "The run itself, here or in processes of its own"
+    from binreg_nb.distributed import in_processes
+    try:
+        if cfg.processes == 1 or not cfg.epochs: return train_and_save(cfg, out, start, begun)
+        module = importlib.import_module('binreg_nb.runs') # by its name for other processes, also from this notebook
+        in_processes(cfg.processes, module.train_and_save, cfg, out, start, begun)
+    finally: release_memory()
 
 def _without_checkpoint(out, metrics):
     "What a finished run does not need any more"
