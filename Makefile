@@ -40,6 +40,7 @@ test-docs: $(READY) ## Every page of the site in Chromium, a tutorial in Jupyter
 bench: $(READY)  ## What quantization costs: results/bench-cpu.csv (BENCH="--device cuda" for a GPU, --quick to try)
 	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+	$(BIN)/python benchmarks/runs.py
 
 notebooks: $(READY) ## Export the library, clean the notebooks, write the README
 	$(BIN)/nbdev-export

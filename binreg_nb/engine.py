@@ -154,6 +154,7 @@ SETTINGS = { # of Dask, for runs that take hours and look after their own memory
     'distributed.worker.memory.spill': False,
     'distributed.worker.memory.pause': False,
     'distributed.worker.memory.terminate': False,
+    'distributed.worker.profile.enabled': False,     # a sample of all stacks, 100 times a second, kept
     'distributed.scheduler.worker-saturation': 1.0,  # a worker gets its next run when it is free
     'distributed.nanny.pre-spawn-environ': {}}       # else one thread a worker
 
