@@ -35,12 +35,13 @@ docs-serve: $(READY) ## The site, at http://localhost:4200
 test-docs: $(READY) ## Every page of the site in Chromium, a tutorial in JupyterLab, the package in an empty environment
 	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "test-docs needs Chromium: apt-get install chromium, or playwright install chromium"; exit 2; }
 	$(BIN)/python -m pip install --quiet -e '.[dev,docs,test-docs]'
-	$(BIN)/python -m pytest tests_docs
+	$(BIN)/python -m pytest -n 0 tests_docs
 
 bench: $(READY)  ## What quantization costs, and exported networks: results/bench-cpu.csv, bench-export-cpu.csv, export-checks.csv (BENCH="--device cuda" for a GPU, --quick to try)
 	$(BIN)/python -m pip install --quiet -e '.[dev,bench,export]'
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 	$(if $(findstring cuda,$(BENCH)),,$(BIN)/python benchmarks/export.py $(filter --quick,$(BENCH)))
+	$(if $(findstring cuda,$(BENCH)),,$(BIN)/python benchmarks/runs.py $(filter --quick,$(BENCH)))
 
 notebooks: $(READY) ## Export the library, clean the notebooks, write the README
 	$(BIN)/nbdev-export

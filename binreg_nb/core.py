@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['INITS', 'NEGATIVES', 'STAGE2', 'RAMPS', 'LAM_UNITS', 'InputError', 'choose', 'whole', 'number', 'full_path', 'is_own',
-           'load_object', 'keep_memory']
+           'load_object', 'keep_memory', 'release_memory']
 
 # %% ../nbs/00_core.ipynb #6153c74e
 import ctypes
 import difflib
 import functools
+import gc
 import importlib
 import importlib.util
 import math
@@ -145,3 +146,10 @@ def keep_memory()->bool: # Was it possible? Only with the GNU C library (most Li
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
     return all(mallopt(k, v) for k,v in _KEEP)
+
+# %% ../nbs/00_core.ipynb #0043fd7f
+def release_memory():
+    "Free what nothing refers to any more, circles included, and give freed memory back to the system"
+    gc.collect()
+    try: ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError): pass # not the GNU C library
