@@ -17,7 +17,7 @@ $(READY): settings.ini setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	@touch $@
 
-demo: $(READY)   ## Seven runs on scanned digits, a table, and runs/demo/report.html
+demo: $(READY)   ## Eight runs on scanned digits, a table, and runs/demo/report.html
 	@$(BIN)/binreg-sweep demo --out runs/demo
 
 test: $(READY)   ## Everything that guards the project: notebooks, then pytest (NB=nbs/20_regularizers.ipynb: one notebook)

@@ -27,10 +27,11 @@ def sweep(
 
 @sweep
 def demo(base):
-    "ResNet18 on scanned digits: full precision, then LSQ, LSQ + KURE, LSQ + BR at W/A 4/4 and 2/2"
+    "ResNet18 on scanned digits: full precision, LSQ, LSQ + KURE, LSQ + BR at W/A 4/4 and 2/2, decoupled BR at 2/2"
     quantized = [replace(base, method=m, w_bits=b, a_bits=b)
                  for b in (4, 2) for m in ('lsq', 'kure', 'br')]
-    return [replace(base, method='lsq').full_precision()] + quantized
+    sharp = replace(base, method='br_decoupled', lam=4*base.lam, w_bits=2, a_bits=2)
+    return [replace(base, method='lsq').full_precision(), *quantized, sharp]
 
 # %% ../nbs/51_sweep.ipynb #59fe0005
 def paper_runs(

@@ -170,7 +170,7 @@ def test_sweep_and_report(cmd, tmp_path):
     (tmp_path/'small.py').write_text(SMALL, encoding='utf-8')
     args = ['binreg-sweep', 'demo', '--out', folder, *SHORT, '--epochs', '1', '--network', 'small:net', '--no-notebook']
     p = cmd(*args, '--dry-run', cwd=tmp_path)
-    assert '7 runs, 7 left' in p.stdout and not (tmp_path/'runs').exists()
+    assert '8 runs, 8 left' in p.stdout and not (tmp_path/'runs').exists()
     p = cmd(*args, '-j', '2', cwd=tmp_path, timeout=900)
     assert p.returncode == 0, p.stderr
     said = ('Method', 'W/A', 'Acc@1', 'Acc@5', 'MSE-QE', 'MBL', 'Full precision', 'LSQ + KURE', 'LSQ + BR', 'report.html')
@@ -189,7 +189,7 @@ def after_a_torn_record(cmd, tmp_path, folder, args):
     run, = (d for d in (tmp_path/folder).iterdir() if '-lsq-w4a4-' in d.name)
     hurt(run, 'metrics.json', '{"status": "ok", "to')
     p = cmd(*args, '--dry-run', cwd=tmp_path)
-    assert '7 runs, 1 left' in p.stdout and f'left  {run.name} (unfinished: metrics.json is torn' in p.stdout, p.stdout + p.stderr
+    assert '8 runs, 1 left' in p.stdout and f'left  {run.name} (unfinished: metrics.json is torn' in p.stdout, p.stdout + p.stderr
     p = cmd(*args, '--quiet', cwd=tmp_path)
     assert p.returncode == 0 and f'{run.name}: metrics.json is torn' in p.stdout and '1 to do' in p.stdout, p.stderr
     assert 'all done' in cmd(*args, cwd=tmp_path).stdout

@@ -154,7 +154,7 @@ def test_a_failed_run_is_recorded_and_the_others_are_done(place, main):
     bad = run_folders(main)[3]
     (bad/'history.csv').mkdir(parents=True)
     code, out, err = main()
-    assert code == 1 and '7 runs: 6 done, 1 failed; --retry-failed' in out and 'Traceback' not in err
+    assert code == 1 and '8 runs: 7 done, 1 failed; --retry-failed' in out and 'Traceback' not in err
     assert err.count('\n') == 1 and bad.name in err and 'Is a directory' in err and 'error.log' in err
     assert 'Is a directory' in json.loads((bad/'failed.json').read_text())['why'] and 'Traceback' in (bad/'error.log').read_text()
     (bad/'history.csv').rmdir()
@@ -163,15 +163,15 @@ def test_a_failed_run_is_recorded_and_the_others_are_done(place, main):
     assert code == 1 and made(place) == n and bad.name in err, 'it is not tried again unasked'
     assert f'{bad.name} (failed: ' in main('--dry-run')[1]
     code, out, err = main('--retry-failed')
-    assert code == 0 and '7 runs: 7 done' in out and made(place) == n + 1 and not (bad/'failed.json').exists()
+    assert code == 0 and '8 runs: 8 done' in out and made(place) == n + 1 and not (bad/'failed.json').exists()
 
 
 def test_what_a_failed_start_means_for_the_runs_after_it(place, main):
     fp = run_folders(main)[0]
     (fp/'history.csv').mkdir(parents=True)
     code, out, err = main()
-    assert code == 1 and '7 runs: 0 done, 1 failed, 6 not done' in out
-    assert err.count(f'not tried: its start {fp.name} failed') == 6
+    assert code == 1 and '8 runs: 0 done, 1 failed, 7 not done' in out
+    assert err.count(f'not tried: its start {fp.name} failed') == 7
 
 
 def one_line(result, *parts):

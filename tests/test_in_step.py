@@ -32,6 +32,14 @@ def test_notebooks_are_clean(root, tmp_path):
     assert [str(k) for k in before if before[k] != after[k]] == [], 'run `make notebooks`: these notebooks are not clean'
 
 
+def test_a_notebook_is_called_like_its_module(root):
+    "Links to a module's page go by the module's name, pages are named by their notebook"
+    for p in sorted((root/'nbs').glob('*.ipynb')):
+        code = '\n'.join(''.join(c['source']) for c in json.loads(p.read_text())['cells'] if c['cell_type'] == 'code')
+        module = re.search(r'^#\| default_exp (\w+)', code, re.M)
+        if module: assert p.stem.split('_', 1)[1] == module[1], p
+
+
 def test_readme_is_in_step(root): subprocess.run([sys.executable, root/'tools/readme.py', '--check'], check=True)
 
 
