@@ -1,7 +1,7 @@
 "`binreg-export` in processes of its own: a run's folder in, checked files out, mistakes in one line"
 import subprocess
 
-import pytest, torch
+import pandas as pd, papermill, pytest, torch
 from conftest import BIN
 
 NETWORK = '''
@@ -72,3 +72,13 @@ def test_a_file_that_is_there_stays_and_a_torn_one_is_refused(runs):
     from binreg_nb.packed import load_low_bit
     file.write_bytes(whole[:-100])
     with pytest.raises(InputError): load_low_bit(torch.nn.Linear(1, 1), file)
+
+
+def test_the_template_ships_a_folder_of_runs(root, runs, tmp_path):
+    asked = dict(runs=str(runs), out=str(tmp_path/'ship'), forms='packed,qcdq')
+    papermill.execute_notebook(root/'nbs/experiments/ship.ipynb', tmp_path/'out.ipynb', asked,
+                               kernel_name='python3', progress_bar=False, cwd=runs.parent)
+    table = pd.read_csv(tmp_path/'ship'/'ship.csv')
+    assert list(zip(table.run, table.form)) == [('mine', 'packed'), ('mine', 'qcdq')] # full precision is passed over
+    assert table.ok.all() and (table.times_smaller > 3).all()
+    assert {p.suffix for p in (tmp_path/'ship').iterdir()} == {'.safetensors', '.onnx', '.csv'}
