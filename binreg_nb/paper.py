@@ -14,8 +14,8 @@ from collections import namedtuple
 from functools import lru_cache, partial
 from typing import NamedTuple
 import pandas as pd
-from .core import InputError, choose
-from .methods import METHODS
+from .core import InputError, choose, is_own
+from .methods import METHODS, known_method
 
 # %% ../nbs/60_paper.ipynb #80d8e310
 _table1 = """network,method,w_bits,a_bits,warmup_epochs,top1,top5
@@ -210,7 +210,8 @@ def register_method(
 def method_label(
     name:str, # A method's name
 )->str:       # What tables and legends call it
-    "The label of a method; a name that is not registered is its own"
+    "The label of a method; of `module:Class` that of the class; another name is its own"
+    if name not in LABELS and is_own(name): return known_method(name).label
     return LABELS.get(name, name)
 
 # %% ../nbs/60_paper.ipynb #6a606c25

@@ -616,6 +616,10 @@ def run(
         _do(cfg, out, start, begun)
         return _without_checkpoint(out, finished(out))
 
+def _same_place(cfg):
+    "The full-precision run that this one starts from, with its data and on its device"
+    return replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers)
+
 def _do(cfg, out, start, begun):
     "The run itself, here or in processes of its own"
     from binreg_nb.distributed import in_processes
@@ -798,10 +802,6 @@ def run_jobs(
     mine = (cfg, Path(out).absolute())
     if start is None or finished(start): return [mine]
     return [(_same_place(cfg), start), mine]
-
-def _same_place(cfg):
-    "The full-precision run that this one starts from, with its data and on its device"
-    return replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers)
 
 # %% ../nbs/50_runs.ipynb #a5451c6c
 def _options():
