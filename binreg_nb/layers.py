@@ -109,7 +109,7 @@ def _linear_grads(grad, xh, wh, need, bias, conv):
 
 # %% ../nbs/11_layers.ipynb #abcd46a6
 def _backward_kernel(layer_grads):
-    "The backward pass of a quantized layer: gradients of x, its step, its offset, w, its step, bias"
+    "The backward pass of a quantized layer: gradients of x, its step and offset, w, its step, bias"
     def kernel(grad, need, xh, wh, x, w, bias, *rest):
         xq,wq,act,dtype = rest[:6],rest[6:12],rest[12],rest[13]
         if not xh.numel(): xh = _hat(x, xq, act, dtype)
@@ -161,11 +161,12 @@ def _layer_rule(name):
 # %% ../nbs/11_layers.ipynb #fc9bedf8
 def _register(name, more, layer, layer_grads):
     "A quantized layer's operator and the one of its backward pass"
-    found = '(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)'
-    back = f'{name}_backward(Tensor grad, bool[] need, Tensor xh, Tensor wh, {_LAYER}{more}) -> {found}'
-    operator(back, _backward_kernel(layer_grads), _backward_fake)
+    given,found = 'Tensor grad, bool[] need, Tensor xh, Tensor wh', ', '.join(['Tensor']*6)
+    operator(f'{name}_backward({given}, {_LAYER}{more}) -> ({found})',
+             _backward_kernel(layer_grads), _backward_fake)
     operator(f'{name}({_LAYER}{more}) -> (Tensor, Tensor, Tensor)',
-             _layer_kernel(layer, _hats), _layer_kernel(layer, _fake_hats), _layer_setup, _layer_rule(name))
+             _layer_kernel(layer, _hats), _layer_kernel(layer, _fake_hats),
+             _layer_setup, _layer_rule(name))
 
 _register('quant_conv', ', ' + _CONV, torch.ops.aten.convolution, _conv_grads)
 _register('quant_linear', '', nn.functional.linear, _linear_grads)
@@ -246,8 +247,8 @@ class QuantConvTranspose(QuantConv):
     def _channel_axis(self):
         if self.groups == 1: return 1
         if self.weight.shape[1] == 1: return 0
-        raise InputError(f'per_channel: {type(self).__name__} with {self.groups} groups has no step '
-                         'per output channel; use per_channel=False, or skip it')
+        raise InputError(f'per_channel: {type(self).__name__} with {self.groups} groups has no '
+                         'step per output channel; use per_channel=False, or skip it')
 
 class QuantConvTranspose1d(QuantConvTranspose, nn.ConvTranspose1d):
     "A `ConvTranspose1d` whose weights and input are quantized"
@@ -391,7 +392,7 @@ def quantize_model(
     per_channel:bool=False, # One weight step per output channel?
     w_init:str='lsq',       # Starting weight step: 'lsq' or 'mse'
     a_init:str='lsq',       # Starting activation step: 'lsq' or 'mse'
-    negatives:str='offset', # Where activations dip below zero: 'signed', 'offset' (first and last layer: signed), 'unsigned'
+    negatives:str='offset', # Values below zero: 'signed', 'offset' (edges: signed) or 'unsigned'
     fuse:bool=True,         # Compute an activation in the pass of the quantizer after it?
     order:list=None,        # Layer names in order of execution; None for the order of registration
 )->nn.Module:               # The same `model`
@@ -399,7 +400,8 @@ def quantize_model(
     _check_settings(w_bits, a_bits, first_last_bits, negatives, w_init, a_init)
     _check_model(model)
     cands = _candidates(model, listify(skip))
-    if not cands: raise InputError(f'{type(model).__name__} has no convolution or linear layer to quantize')
+    if not cands:
+        raise InputError(f'{type(model).__name__} has no convolution or linear layer to quantize')
     if per_channel: _check_channels(cands)
     names = [n for n in (order or cands) if n in cands]
     edge = set() if first_last_bits is None else {names[0], names[-1]}
@@ -435,7 +437,8 @@ def _check_channels(cands):
 
 def _start_layer(name, m):
     "Name the quantizers after the layer, and start the weights' step"
-    for k in ('weight_quantizer', 'act_quantizer'): getattr(m, k).name = f'{name}.{k}' if name else k
+    for k in ('weight_quantizer', 'act_quantizer'):
+        getattr(m, k).name = f'{name}.{k}' if name else k
     m.weight_quantizer.init_from(m.weight)
 
 # %% ../nbs/11_layers.ipynb #de0db08f
@@ -515,9 +518,10 @@ def calibrate(
     n=None,             # Use at most so many batches
     n_values:int=2**16, # Values kept per site and batch
 )->nn.Module:           # The same `model`
-    "Decide sign and starting step of every activation quantizer on data; restart the weights' steps"
+    "Decide every activation quantizer's sign and starting step on data; restart the weights' steps"
     layers = quant_layers(model)
-    if not layers: raise InputError('calibrate: the model has no quantized layer; call quantize_model first')
+    if not layers:
+        raise InputError('calibrate: the model has no quantized layer; call quantize_model first')
     modes,seen = {m:m.training for m in model.modules()},{n:_Sample(n_values) for n in layers}
     try:
         for name,m in layers.items():
