@@ -917,6 +917,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'binreg_nb.onnx_forms.Rewriter.times_seen': ( 'onnx_forms.html#rewriter.times_seen',
                                                                                     'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.typed': ('onnx_forms.html#rewriter.typed', 'binreg_nb/onnx_forms.py'),
+                                      'binreg_nb.onnx_forms.Rewriter.unclipped': ( 'onnx_forms.html#rewriter.unclipped',
+                                                                                   'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.weight_parts': ( 'onnx_forms.html#rewriter.weight_parts',
                                                                                       'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms.Rewriter.weights': ( 'onnx_forms.html#rewriter.weights',

@@ -306,12 +306,24 @@ def rounded(self:Rewriter, node, x, scale, q, label):
     width = container(q.n_bits, self.form, self.opset)
     kind = f"{'' if q.Qn < 0 else 'u'}int{width}"
     zero = self.constant(f'zero_{kind}', self.typed(0, q.n_bits, q.Qn < 0))
+    if self.form == 'qdq' and width < 8: x = self.unclipped(node, x, label)
     if self.form == 'qdq' and width > q.n_bits: x = self.between(node, x, q, label)
     clipped = self.form == 'qcdq' and q.n_bits < 8
     name = f'{label}.rounded' if clipped else f'{label}.codes'
     codes = self.node(node, 'QuantizeLinear', [x, scale, zero], name)
     if clipped: codes = self.clip(node, codes, q, f'{label}.codes')
     return self.node(node, 'DequantizeLinear', [codes, scale, zero], label)
+
+# %% ../nbs/72_onnx_forms.ipynb #15b993a9
+@patch
+def unclipped(self:Rewriter, before, x, label):
+    "The value of a `Clip`, by `Max` and `Min`; any other value as it is"
+    clip = x.producer()
+    if clip is None or clip.op_type != 'Clip': return x
+    value,*ends = clip.inputs
+    for op,end in zip(('Max', 'Min'), ends):
+        if end is not None: value = self.node(before, op, [value, end], f'{label}.clip_{op.lower()}')
+    return value
 
 # %% ../nbs/72_onnx_forms.ipynb #91a655d9
 def _constant_of(value):
