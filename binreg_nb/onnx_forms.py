@@ -314,7 +314,7 @@ def rounded(self:Rewriter, node, x, scale, q, label):
     if clipped: codes = self.clip(node, codes, q, f'{label}.codes')
     return self.node(node, 'DequantizeLinear', [codes, scale, zero], label)
 
-# %% ../nbs/72_onnx_forms.ipynb #15b993a9
+# %% ../nbs/72_onnx_forms.ipynb #ded6af98
 @patch
 def unclipped(self:Rewriter, before, x, label):
     "The value of a `Clip`, by `Max` and `Min`; any other value as it is"
@@ -620,7 +620,7 @@ def export_onnx(
     model:nn.Module,    # A quantized model, calibrated
     file,               # File to write, usually .onnx
     batches:list,       # Batches: the first gives the shapes, all are run in the check
-    form:str='qdq',     # 'qdq' (true types), 'qcdq' (8-bit containers) or 'qonnx' (`Quant` nodes)
+    form:str='qcdq',    # 'qdq' (true types), 'qcdq' (8-bit containers) or 'qonnx' (`Quant` nodes)
     opset:int=None,     # ONNX operator set; None for the lowest that has the form's types
     fold_bn:bool=False, # Fold BatchNorm into the steps and biases?
     n_inp:int=1,        # How many items of a tuple are inputs
@@ -645,7 +645,7 @@ def export_onnx(
 @patch
 def export_onnx(self:Learner,
     file,               # File to write, usually .onnx
-    form:str='qdq',     # 'qdq' (true types), 'qcdq' (8-bit containers) or 'qonnx' (`Quant` nodes)
+    form:str='qcdq',    # 'qdq' (true types), 'qcdq' (8-bit containers) or 'qonnx' (`Quant` nodes)
     opset:int=None,     # ONNX operator set; None for the lowest that has the form's types
     fold_bn:bool=False, # Fold BatchNorm into the steps and biases?
     n_batches:int=1,    # Validation batches to check it on

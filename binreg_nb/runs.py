@@ -805,7 +805,7 @@ def run_jobs(
 
 # %% ../nbs/50_runs.ipynb #a5451c6c
 def _options():
-    what = 'Train one network with LSQ, LSQ + KURE or LSQ + BR, in a papermill-executed notebook.'
+    what = 'Train one network by one method (--method), as a papermill notebook or in plain Python.'
     p = Parser(prog='binreg-run', description=what, allow_abbrev=False)
     p.add_argument('--out', default='', help="Folder of the run (default: runs/<the run's name>)")
     p.add_argument('--config', default='', metavar='FILE',

@@ -27,7 +27,7 @@ def net(num_classes):
                 nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
 '''
 TINY = ['--network', 'slow:net', '--epochs', '2', '--subset', '64', '--batch-size', '32', '--no-compile', '--bn-batches', '0', '--no-notebook']
-N_RUNS = 7 # of the demo
+N_RUNS = 8 # of the demo
 WAIT = 300 # seconds, on a machine with much else to do
 
 

@@ -40,6 +40,19 @@ def test_a_notebook_is_called_like_its_module(root):
         if module: assert p.stem.split('_', 1)[1] == module[1], p
 
 
+def test_links_between_pages_lead_somewhere(root):
+    pages = [p for d in ('nbs', 'results') for k in ('*.ipynb', '*.md') for p in (root/d).rglob(k)] + [root/'README.md', root/'CONTRIBUTING.md']
+    lost = []
+    for p in pages:
+        if '.ipynb_checkpoints' in p.parts: continue
+        cells = [dict(source=p.read_text(), cell_type='markdown')] if p.suffix == '.md' else json.loads(p.read_text())['cells']
+        text = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
+        links = re.findall(r'\]\(([^)\s]+)\)', text)
+        here = [l.split('#')[0] for l in links if not l.startswith(('http', '#', 'mailto'))]
+        lost += [(str(p.relative_to(root)), l) for l in here if not (p.parent/l).exists()]
+    assert lost == []
+
+
 def test_readme_is_in_step(root): subprocess.run([sys.executable, root/'tools/readme.py', '--check'], check=True)
 
 

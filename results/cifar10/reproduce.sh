@@ -6,7 +6,7 @@
 #   REHEARSE=1 results/cifar10/reproduce.sh                         # every command for a few steps, on a CPU, on scanned digits
 #
 # What it does stands in order of value, so a visit that ends early has done the most useful part. A finished run is
-# never done twice; one that was cut off is. After each phase the small results are written beside this file.
+# never done twice; one that was cut off goes on. After each phase the small results are written beside this file.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
