@@ -59,7 +59,7 @@ def test_getting_started_runs_to_its_end_by_run_all(lab, browser):
         const failed = document.querySelector('.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]');
         return failed || prompts.length > 10 && prompts.every(p => /\\d/.test(p));
     }'''
-    tab.wait_for_function(numbered, timeout=120_000, polling=500)
+    tab.wait_for_function(numbered, timeout=400_000, polling=500)
     seen = tab.evaluate('''() => ({
         red: [...document.querySelectorAll('.jp-Notebook [data-mime-type="application/vnd.jupyter.stderr"], .jp-Notebook [data-mime-type="application/vnd.jupyter.error"]')].map(e => e.textContent.slice(0, 300)),
         pictures: [...document.querySelectorAll('.jp-Notebook .jp-OutputArea-output img')].filter(i => i.naturalWidth > 100).length,
