@@ -62,6 +62,7 @@ def sent(
     if there.data_ptr() != t.data_ptr(): t.detach().copy_(there)
     return t
 
+# %% ../nbs/27_distributed.ipynb #b6f4481d
 @torch.no_grad()
 def as_the_first(
     model:nn.Module, # The same kind of module in each process
@@ -73,6 +74,7 @@ def as_the_first(
     bare(model).load_state_dict(state) # which tells modules that something has changed
     return model
 
+# %% ../nbs/27_distributed.ipynb #01b7db18
 @torch.no_grad()
 def mean_over_ranks(
     tensors, # Floating-point tensors

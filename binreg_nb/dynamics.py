@@ -15,10 +15,10 @@ from fastcore.basics import patch
 from pathlib import Path
 from torch import nn
 from .callbacks import BNReestimate, TwoStageQAT
-from .core import InputError, number, whole
+from .core import InputError, is_own, number, whole
 from .fused import flat
 from .layers import QuantLayer, low_bit_layers
-from .methods import METHODS
+from .methods import METHODS, known_method
 from .metrics import bin_report
 from .quantizers import grid_step
 from .regularizers import BinReg, DecoupledBinReg
@@ -345,8 +345,8 @@ def _side_by_side(runs):
     for label,found in runs.items(): _,*first[label] = min(found, key=lambda r: r[0])
     used = [c['method'] for c,_ in first.values()]
     alone = {label:c['method'] for label,(c,_) in first.items() if used.count(c['method']) == 1}
-    colors = {label:METHODS[method].color for label,method in alone.items()}
-    begins = {c['warmup_epochs'] for c,_ in first.values() if METHODS[c['method']].maker}
+    colors = {label:known_method(method).color for label,method in alone.items()}
+    begins = {c['warmup_epochs'] for c,_ in first.values() if known_method(c['method']).maker}
     warmup = begins.pop() if len(begins) == 1 else None
     return dynamics_figure({label:p for label,(_,p) in first.items()}, colors, warmup)
 
@@ -358,8 +358,9 @@ def dynamics_of_runs(
     groups = {}
     for p in sorted(Path(folder).glob('*/dynamics.csv')):
         c = _config(p.parent)
-        if c.get('method') not in METHODS: continue
-        method = METHODS[c['method']]
+        name = c.get('method', '')
+        if name not in METHODS and not is_own(name): continue
+        method = known_method(name)
         title = f"{c['network']} {c['w_bits']}/{c['a_bits']} on {Path(c['dataset']).name}"
         label = f"{method.label}, {c['lam']:g}" if method.maker else method.label
         runs = groups.setdefault(title, {})

@@ -5,7 +5,7 @@ __all__ = ['KINDS', 'load_run', 'check_forms', 'export_run', 'shippable', 'main'
 
 # %% ../nbs/73_export.ipynb #fc183c4c
 import argparse, json, warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 import pandas as pd, torch
 from . import learner # adds `quantize`
@@ -13,7 +13,7 @@ from .core import InputError, choose, whole
 from .layers import model_inputs, to_device
 from .onnx_forms import FORMS, default_opset, export_onnx, need, trace
 from .packed import load_low_bit, save_low_bit
-from .runs import Parser, RunConfig, broken, build, finished, guarded
+from .runs import Parser, RunConfig, broken, build, finished, grids, guarded
 
 # %% ../nbs/73_export.ipynb #87b91684
 def _config(folder):
@@ -34,12 +34,12 @@ def _config(folder):
         raise InputError(f'{folder}: is a full-precision run: name a run of a quantized method')
     return cfg
 
+# %% ../nbs/73_export.ipynb #bb1e8c34
 def load_run(
     folder,  # Folder of a finished low-bit run
     data='', # Where the data is now; '' for where it was
 ):           # A fastai Learner
     "The learner of a run, on the CPU, with its network in evaluation; raises `InputError`"
-    from dataclasses import replace
     from safetensors.torch import load_file
     cfg = replace(_config(folder), device='cpu')
     if data: cfg = replace(cfg, data=str(data))
@@ -51,14 +51,13 @@ def load_run(
     learn.model.eval()
     return learn
 
+# %% ../nbs/73_export.ipynb #7fe39deb
 def _quantized(cfg):
     "The learner of a configuration, quantized as `binreg-run` does it"
     learn = build(cfg)
-    kwargs = dict(first_last_bits=cfg.first_last_bits, per_channel=cfg.per_channel,
-                  negatives=cfg.negatives, w_init=cfg.init, a_init=cfg.init)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # the steps that it starts with are not kept
-        return learn.quantize(cfg.w_bits, cfg.a_bits, n_batches=1, **kwargs)
+        return learn.quantize(n_batches=1, **grids(cfg))
 
 # %% ../nbs/73_export.ipynb #eabc4a64
 KINDS = ('packed', *FORMS)

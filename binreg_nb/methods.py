@@ -52,10 +52,9 @@ def known_method(
     name:str, # A method, or 'module:Class' of the user's own
 )->Method:
     "A method by its name; raises `InputError` with the nearest"
-    if is_own(name) and name not in METHODS:
-        label = f"LSQ + {name.rpartition(':')[2]}"
-        register(name, label, '#555555', name, ['lam'], 'you')
-    return METHODS[choose('method', name, METHODS)]
+    if not is_own(name): return METHODS[choose('method', name, METHODS)]
+    label = f"LSQ + {name.rpartition(':')[2]}"
+    return Method(name, label, '#555555', name, ('lam',), 'you')
 
 def own_regularizer(
     name:str,       # 'module:Class'

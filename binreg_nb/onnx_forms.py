@@ -130,6 +130,7 @@ class Rewriter:
         self.graph,self.form,self.opset = self.model.graph,form,opset
         self.modules = dict(model.named_modules())
         self.gains = {} # layer -> what a folded BatchNorm multiplies its output channels by
+        self.seen = {} # layer -> its calls so far
         self.forget_grids()
 
 @patch
@@ -139,6 +140,7 @@ def forget_grids(self:Rewriter):
     unused = [name for name,value in self.graph.initializers.items() if not value.uses()]
     for name in unused: self.graph.initializers.pop(name)
 
+# %% ../nbs/72_onnx_forms.ipynb #4f4bf131
 @patch
 def constant(self:Rewriter,
     name:str, # Its name in the graph
@@ -286,19 +288,26 @@ def activations(self:Rewriter, node):
 @patch
 def times_seen(self:Rewriter, name):
     "'' for a layer's first call, '.1' for its second"
-    seen = vars(self).setdefault('seen', {})
-    seen[name] = seen.get(name, -1) + 1
-    return f'.{seen[name]}' if seen[name] else ''
+    n = self.seen.get(name, 0)
+    self.seen[name] = n + 1
+    return f'.{n}' if n else ''
+
+@patch
+def bounded(self:Rewriter, before, x, ends, label):
+    "A value between two others (None for no bound), by `Max` and `Min`"
+    for op,end in zip(('Max', 'Min'), ends):
+        if end is not None: x = self.node(before, op, [x, end], f'{label}.{op.lower()}')
+    return x
 
 @patch
 def between(self:Rewriter, node, x, q, label):
-    "A value cut to the grid's ends: onnxruntime 1.32 loads no Clip before an int4, so Max and Min"
+    "A value cut to the grid's ends"
     step = _array(q.grid_step).astype(np.float32)
     lowest = self.constant(f'{label}.lowest', np.float32(q.Qn)*step)
     highest = self.constant(f'{label}.highest', np.float32(q.Qp)*step)
-    x = self.node(node, 'Max', [x, lowest], f'{label}.not_below')
-    return self.node(node, 'Min', [x, highest], f'{label}.not_above')
+    return self.bounded(node, x, (lowest, highest), f'{label}.on_grid')
 
+# %% ../nbs/72_onnx_forms.ipynb #8d1992c8
 @patch
 def rounded(self:Rewriter, node, x, scale, q, label):
     "x̂ of a value, in the nodes of the form"
@@ -321,9 +330,7 @@ def unclipped(self:Rewriter, before, x, label):
     clip = x.producer()
     if clip is None or clip.op_type != 'Clip': return x
     value,*ends = clip.inputs
-    for op,end in zip(('Max', 'Min'), ends):
-        if end is not None: value = self.node(before, op, [value, end], f'{label}.clip_{op.lower()}')
-    return value
+    return self.bounded(before, value, ends, f'{label}.unclipped')
 
 # %% ../nbs/72_onnx_forms.ipynb #91a655d9
 def _constant_of(value):
@@ -529,6 +536,7 @@ def _row(name, m, seen, values):
     if codes is not None: row.update(_input_codes(m, x, codes.astype(int)))
     return row
 
+# %% ../nbs/72_onnx_forms.ipynb #d6c0e12d
 def layer_table(
     model:nn.Module,       # The model
     proto,                 # onnx.ModelProto that was exported from it
@@ -554,6 +562,7 @@ def layer_table(
     values = dict(zip(taps, found))
     return pd.DataFrame([_row(n, quantized.get(n), seen[n], values) for n in names])
 
+# %% ../nbs/72_onnx_forms.ipynb #9c5be9c4
 def _noted(proto, key):
     "What stands in a graph's metadata"
     return next(p.value for p in proto.metadata_props if p.key == key)

@@ -329,6 +329,7 @@ def _n_bytes(state, prefix, w_bits):
     packed = sum(size(k, t) for k,t in own.items())
     return packed, 4*sum(own[k].numel() for k in ('weight', 'bias') if k in own)
 
+# %% ../nbs/70_packed.ipynb #68aeada4
 def _row(name, m, state):
     "What `quant_summary` says about one layer"
     is_low = isinstance(m, QuantLayer)
@@ -343,6 +344,7 @@ def _row(name, m, state):
                    step=w.grid_step.mean().item(), a_step=a.grid_step.mean().item())
     return dict(row, kB=packed/1e3, float32_kB=float32/1e3)
 
+# %% ../nbs/70_packed.ipynb #b87ae08e
 @torch.no_grad()
 def quant_summary(
     model:nn.Module, # A quantized model

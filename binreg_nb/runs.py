@@ -3,8 +3,9 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
            'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim',
-           'build', 'start_folder', 'regularizer', 'machine', 'train_and_save', 'run', 'template', 'run_notebook',
-           'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
+           'build', 'start_folder', 'regularizer', 'grids', 'machine', 'train_and_save', 'run', 'template',
+           'run_notebook', 'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded',
+           'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
 import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, re, shutil
@@ -231,11 +232,13 @@ def _utf8(v):
     if not isinstance(v, str): return v
     return v.encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
 
+# %% ../nbs/50_runs.ipynb #16dd496d
 @patch
 def identity(self:RunConfig)->dict:
     "The settings that decide the result"
     return {k:_utf8(v) for k,v in asdict(self).items() if k not in NO_EFFECT}
 
+# %% ../nbs/50_runs.ipynb #648be6bd
 @patch
 def name(self:RunConfig)->str:
     "The run's folder name: readable, and different for different settings"
@@ -255,6 +258,7 @@ def _short(v, n=120):
     if len(os.fsencode(v)) <= n: return v
     return v.encode('utf-8', 'surrogateescape')[:n].decode('utf-8', 'ignore')
 
+# %% ../nbs/50_runs.ipynb #8b0b1ab7
 @patch
 def full_precision(self:RunConfig)->RunConfig:
     "The full-precision run that this one starts from"
@@ -488,6 +492,16 @@ def _only_evaluate(cfg, learn, out):
     learn.recorder.values = [[float('nan'), *v.values()]]
     return 'ok'
 
+# %% ../nbs/50_runs.ipynb #68c150a9
+def grids(
+    cfg:RunConfig, # A low-bit run
+)->dict:           # Arguments of `quantize`
+    "How a run quantizes its network; who loads the run does it again"
+    return dict(w_bits=cfg.w_bits, a_bits=cfg.a_bits, first_last_bits=cfg.first_last_bits,
+                per_channel=cfg.per_channel, negatives=cfg.negatives,
+                w_init=cfg.init, a_init=cfg.init)
+
+# %% ../nbs/50_runs.ipynb #0d997a9b
 def _train(cfg, learn, out):
     "Train; returns 'ok' or what went wrong"
     from fastai.callback.fp16 import AMPMode
@@ -497,9 +511,7 @@ def _train(cfg, learn, out):
     from binreg_nb.dynamics import Dynamics
     if cfg.precision != 'fp32': learn.add_cb(DeviceMixedPrecision(AMPMode(cfg.precision)))
     if cfg.method != 'fp':
-        learn.quantize(cfg.w_bits, cfg.a_bits, first_last_bits=cfg.first_last_bits,
-                       per_channel=cfg.per_channel, negatives=cfg.negatives, w_init=cfg.init,
-                       a_init=cfg.init)
+        learn.quantize(**grids(cfg))
     else: learn.add_cb(StepWatch())
     if cfg.epochs == 0: return _only_evaluate(cfg, learn, out)
     bn = [BNReestimate(cfg.bn_batches)] if cfg.bn_batches else []
@@ -518,6 +530,7 @@ def _train(cfg, learn, out):
     learn.stale_bn = bn[0].stale if bn else {}
     return 'ok'
 
+# %% ../nbs/50_runs.ipynb #dc877b9b
 def _stale_accuracy(learn):
     "Evaluate once more, with BatchNorm's statistics as training left them, and put the others back"
     from binreg_nb.callbacks import bn_statistics
@@ -647,6 +660,7 @@ def template(
     known = sorted(p.stem for d in dirs if d.is_dir() for p in d.glob('*.ipynb'))
     raise InputError(f"unknown template {name!r} (available: {', '.join(known)})")
 
+# %% ../nbs/50_runs.ipynb #fd6c19e7
 def run_notebook(
     cfg:RunConfig, # What to do
     out,           # The run's folder

@@ -295,6 +295,7 @@ def _grid(a):
     usual = Path('runs')/('demo' if name == 'demo' else Path(a['dataset']).name)
     return name, cfgs, Path(out or usual)
 
+# %% ../nbs/51_sweep.ipynb #eb2d1fd4
 @guarded
 def main(argv=None):
     a = parse_settings(_parser(), argv, ('out',) + COMMON)
@@ -315,6 +316,7 @@ def main(argv=None):
     if n: print(_outcome(s, failed))
     return bool(failed)
 
+# %% ../nbs/51_sweep.ipynb #bb33c6bd
 def _with_log(out, why): return f'{why} (see {out}/error.log)' if failure(out) else why
 
 def _outcome(s, failed):
