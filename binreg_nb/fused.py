@@ -7,6 +7,7 @@ __all__ = ['SMALL', 'LARGE', 'set_compile', 'Fused', 'is_symbolic', 'is_dense', 
 # %% ../nbs/05_fused.ipynb #e4604ef6
 import functools, warnings
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -177,33 +178,62 @@ def operator(
     lib.impl(name, kernel, 'CompositeExplicitAutograd')
     torch.library.register_fake(f'binreg::{name}', fake, lib=lib)
     if backward is None: return
-    lib.impl(name, _for_autograd(name, setup, backward), 'Autograd')
-    lib.impl(name, _for_functorch(name, setup, backward), 'FuncTorchDynamicLayerFrontMode')
+    rule = name, setup, backward, 'Tensor[]' in schema.split('->')[0]
+    lib.impl(name, _for_autograd(*rule), 'Autograd')
+    lib.impl(name, _for_functorch(*rule), 'FuncTorchDynamicLayerFrontMode')
 
 # %% ../nbs/05_fused.ipynb #55aea112
-def _for_autograd(name, setup, backward):
+def _for_autograd(name, setup, backward, spread):
     "The operator where gradients are wanted"
     def compute(args):
         with torch._C._AutoDispatchBelowAutograd():
             return getattr(torch.ops.binreg, name).default(*args)
 
-    def forward(ctx, *args):
+    def forward(ctx, *leaves_and_spec):
+        args = _gather(*leaves_and_spec)
         output = compute(args)
         setup(ctx, args, output)
         return output
 
-    rule = dict(forward=staticmethod(forward), backward=staticmethod(once_differentiable(backward)))
+    rule = dict(forward=forward, backward=once_differentiable(_spread_grads(backward, spread)))
+    rule = {k:staticmethod(f) for k,f in rule.items()}
     function = type(name, (torch.autograd.Function,), rule)
     def kernel(*args):
-        learns = any(isinstance(a, Tensor) and a.requires_grad for a in args)
-        return function.apply(*args) if learns and torch.is_grad_enabled() else compute(args)
+        leaves,spec = _spread(args, spread)
+        learns = any(isinstance(a, Tensor) and a.requires_grad for a in leaves)
+        if learns and torch.is_grad_enabled(): return function.apply(*leaves, spec)
+        return compute(args)
     return kernel
 
 # %% ../nbs/05_fused.ipynb #0f41ed1d
-def _for_functorch(name, setup, backward):
+def _for_functorch(name, setup, backward, spread):
     "The operator inside functorch's transforms"
-    def forward(*args): return getattr(torch.ops.binreg, name)(*args)
-    rule = dict(forward=forward, setup_context=setup, backward=backward)
+    op = getattr(torch.ops.binreg, name)
+    def forward(*leaves_and_spec): return op(*_gather(*leaves_and_spec))
+    def setup_context(ctx, inputs, output): setup(ctx, _gather(*inputs), output)
+
+    rule = dict(forward=forward, setup_context=setup_context,
+                backward=_spread_grads(backward, spread))
     rule = {k:staticmethod(f) for k,f in rule.items()}
     function = type(name, (torch.autograd.Function,), rule)
-    return lambda *args: function.apply(*args)
+    def kernel(*args):
+        leaves,spec = _spread(args, spread)
+        return function.apply(*leaves, spec)
+    return kernel
+
+# %% ../nbs/05_fused.ipynb #7fb2608c
+def _spread(args, spread):
+    "The leaves of all arguments, and how they hang together (None: they are leaves themselves)"
+    return pytree.tree_flatten(args) if spread else (args, None)
+
+def _gather(*leaves_and_spec):
+    "The arguments again"
+    *leaves,spec = leaves_and_spec
+    return leaves if spec is None else pytree.tree_unflatten(leaves, spec)
+
+def _spread_grads(backward, spread):
+    "`backward`, with a gradient for each leaf, and none for `spec`"
+    def rule(ctx, *grads):
+        leaves,_ = _spread(backward(ctx, *grads), spread)
+        return *leaves, None
+    return rule

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from .core import InputError
 from .layers import low_bit_layers, quant_layers
-from .regularizers import kurtosis
+from .regularizers import kurtosis, layers_bin_reg
 
 # %% ../nbs/21_metrics.ipynb #ced4c7f7
 def _low_bit(model, who):
@@ -26,9 +26,7 @@ def _error(m):
 
 def _bin_loss(m):
     "Sum over bins of a layer's mean squared distance to the bin's value"
-    q,w = m.weight_quantizer,m.weight.detach()
-    loss,*_ = torch.ops.binreg.bin_reg(w, q.step.detach(), q.codes, 2**q.n_bits, q.axis, False)
-    return loss.item()
+    return layers_bin_reg([m])[0].item()
 
 # %% ../nbs/21_metrics.ipynb #1a2714aa
 @torch.no_grad()
