@@ -16,8 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import INITS, LAM_UNITS, NEGATIVES, RAMPS, STAGE2, InputError, choose, full_path
-from .core import is_own, keep_memory, number, release_memory, whole
+from .core import DATASETS, INITS, LAM_UNITS, NEGATIVES, NETWORKS, RAMPS, STAGE2
+from .core import InputError, choose, full_path, is_own, keep_memory, number
+from .core import release_memory, whole
 from .methods import METHODS, has_stage2, known_method, make_regularizer, own_regularizer
 
 # %% ../nbs/50_runs.ipynb #e32695c4
@@ -163,23 +164,31 @@ def _check_ranges(c):
 
 # %% ../nbs/50_runs.ipynb #e323dc56
 def _check_names(c):
-    from binreg_nb.data import list_datasets
+    if c.network not in NETWORKS: _check_other_network(c)
+    if is_own(c.method): own_regularizer(c.method, c.modules)
+    if c.dataset not in DATASETS: _check_other_dataset(c)
+    if c.device not in ('auto', 'cpu'): _check_device(c)
+
+def _check_other_network(c):
     from binreg_nb.networks import check_network
     check_network(c.network, c.modules)
-    if is_own(c.method): own_regularizer(c.method, c.modules)
-    if os.sep not in c.dataset and not os.path.isdir(c.dataset):
-        choose('dataset', c.dataset, list_datasets())
-    elif not os.path.isdir(c.dataset): raise InputError(f'dataset={c.dataset!r}: no such folder')
-    if c.device != 'auto':
-        import torch
-        try: torch.empty(0, device=c.device)
-        except Exception as e:
-            raise InputError(f'device={c.device!r}: cannot be used here: use auto or cpu') from None
+
+def _check_other_dataset(c):
+    if os.path.isdir(c.dataset): return
+    if os.sep in c.dataset: raise InputError(f'dataset={c.dataset!r}: no such folder')
+    from binreg_nb.data import list_datasets
+    choose('dataset', c.dataset, list_datasets())
+
+def _check_device(c):
+    import torch
+    try: torch.empty(0, device=c.device)
+    except Exception as e:
+        raise InputError(f'device={c.device!r}: cannot be used here: use auto or cpu') from None
 
 # %% ../nbs/50_runs.ipynb #12e23aac
 @patch
 def resolve(self:RunConfig,
-    names=True, # Also look the names up, which imports PyTorch
+    names=True, # Look names up, too? One that is not built in imports PyTorch
 )->RunConfig:
     "Check every setting and fill in the recipe's; raises `InputError`"
     if self.method == 'fp': self = replace(self, w_bits=8, a_bits=8)
