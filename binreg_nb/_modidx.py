@@ -627,6 +627,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'binreg_nb.fused._examples': ('fused.html#_examples', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._for_autograd': ('fused.html#_for_autograd', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._for_functorch': ('fused.html#_for_functorch', 'binreg_nb/fused.py'),
+                                 'binreg_nb.fused._forget': ('fused.html#_forget', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._gather': ('fused.html#_gather', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._spread': ('fused.html#_spread', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._spread_grads': ('fused.html#_spread_grads', 'binreg_nb/fused.py'),

@@ -161,8 +161,15 @@ def plain(
     return x.as_subclass(Tensor)
 
 # %% ../nbs/05_fused.ipynb #9a37f940
-_libraries = {} # name -> the registration, which ends when the object does: a cell can be run again
+_libraries = {} # name -> the registration, which ends when the object does
 
+def _forget(name):
+    "End an earlier registration, so that a cell can be run again"
+    if name not in _libraries: return
+    vars(torch.ops.binreg).pop(name, None) # PyTorch 2.11 would go on calling the ended one
+    del _libraries[name]
+
+# %% ../nbs/05_fused.ipynb #88604343
 def operator(
     schema:str,    # 'name(Tensor x, float g) -> Tensor', without defaults
     kernel,        # Computes the result; is only ever given real tensors
@@ -172,7 +179,7 @@ def operator(
 ):
     "Register `binreg::name` with PyTorch; call it as `torch.ops.binreg.name`"
     name = schema.split('(')[0]
-    _libraries.pop(name, None)
+    _forget(name)
     lib = _libraries[name] = torch.library.Library('binreg', 'FRAGMENT')
     lib.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     lib.impl(name, kernel, 'CompositeExplicitAutograd')
