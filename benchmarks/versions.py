@@ -1,12 +1,13 @@
 """Did a training step get slower from one version of the package to another?
 
-    python benchmarks/versions.py OLD NEW [--rounds 3] [--steps 10] [--networks resnet18 ...]
+    python benchmarks/versions.py OLD NEW [--rounds 3] [--steps 10] [--networks resnet18@64 ...]
 
 OLD and NEW are folders of checkouts. For each network a process of each version is started, and the two take turns
 step by step, so that what the machine does meanwhile meets both alike. The sides are floating point, LSQ, and
-LSQ + BR at W2A2. One thread, the processor's own clock (other work on the machine does not count), memory kept,
-channels_last. Each round starts new processes, since the place that a process has in memory matters, too. A line
-of the sheet is one side of one round: the median milliseconds of each version, and the median ratio of the pairs."""
+LSQ + BR at W2A2, on a batch of 64 images of so many pixels a side. One thread, the processor's own clock (other work
+on the machine does not count), memory kept, channels_last. Each round starts new processes, since the place that a
+process has in memory matters, too. A line of the sheet is one side of one round: the median milliseconds of each
+version, and the median ratio of the pairs."""
 import argparse
 import csv
 import os
@@ -18,7 +19,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = 'resnet18', 'mobilenet_v2', 'mobilenet_v3_small'
+NETWORKS = ('resnet18@64', 'mobilenet_v2@64',
+            'mobilenet_v3_small@64', 'mobilenet_v3_small@224') # name@pixels
 SIDES = 'float', 'LSQ', 'LSQ + BR'
 CHILD = '''
 import sys, time, warnings
@@ -33,12 +35,13 @@ from binreg_nb.regularizers import BinReg
 
 keep_memory()
 torch.manual_seed(0)
-x = torch.randn(64, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+network, pixels = sys.argv[1], int(sys.argv[2])
+x = torch.randn(64, 3, pixels, pixels).contiguous(memory_format=torch.channels_last)
 y = torch.randint(0, 10, (64,))
 
 def stepper(side):
     torch.manual_seed(0)
-    net = create_network(sys.argv[1], n_classes=10, size=64)
+    net = create_network(network, n_classes=10, size=pixels)
     net = net.to(memory_format=torch.channels_last).train()
     if side != 'float': calibrate(quantize_model(net, 2, 2), [x])
     net.train()
@@ -65,7 +68,7 @@ for line in sys.stdin:
 def start(folder, network):
     "A process that does one training step of a version for each line it is given"
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(folder))
-    command = [sys.executable, '-W', 'ignore', '-c', CHILD, network]
+    command = [sys.executable, '-W', 'ignore', '-c', CHILD, *network.split('@')]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=env, cwd=folder, stdin=pipe, stdout=pipe, text=True)
 
@@ -111,14 +114,14 @@ def main():
     machine = f'1 CPU core ({platform.machine()})'
     with open(a.out, 'w', newline='') as f:
         rows = csv.writer(f)
-        rows.writerow(['network', 'round', 'side', 'old', 'new', 'old_ms', 'new_ms', 'ratio', 'machine'])
+        rows.writerow(['network', 'pixels', 'round', 'side', 'old', 'new', 'old_ms', 'new_ms', 'ratio', 'machine'])
         for network in a.networks:
             for i in range(a.rounds):
                 for side, pairs in measure(folders, network, a.steps).items():
                     old, new = (statistics.median(ms) for ms in zip(*pairs))
                     ratio = statistics.median(n/o for o, n in pairs)
-                    rows.writerow([network, i, side, *commits, f'{old:.1f}', f'{new:.1f}', f'{ratio:.4f}', machine])
-                    print(f'{network:20}{side:10}{old:8.1f} ms{new:8.1f} ms{ratio:8.3f}', flush=True)
+                    rows.writerow([*network.split('@'), i, side, *commits, f'{old:.1f}', f'{new:.1f}', f'{ratio:.4f}', machine])
+                    print(f'{network:24}{side:10}{old:8.1f} ms{new:8.1f} ms{ratio:8.3f}', flush=True)
                 f.flush()
 
 

@@ -519,6 +519,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.engine._done_work': ('engine.html#_done_work', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._failed': ('engine.html#_failed', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._found_again': ('engine.html#_found_again', 'binreg_nb/engine.py'),
+                                  'binreg_nb.engine._gpus_to_share': ('engine.html#_gpus_to_share', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._has_gpus': ('engine.html#_has_gpus', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._kill': ('engine.html#_kill', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._last_words': ('engine.html#_last_words', 'binreg_nb/engine.py'),

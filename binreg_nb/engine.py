@@ -229,7 +229,7 @@ def local_client(
     if sys.getfilesystemencoding() == 'ascii': os.environ['PYTHONUTF8'] = '1'
     own = tempfile.TemporaryDirectory(prefix='binreg-', ignore_cleanup_errors=True)
     with own as d, dask.config.set(SETTINGS):
-        cluster = RunWorkers(n, 0 if shared else min(n, n_gpus()), local_directory=d)
+        cluster = RunWorkers(n, _gpus_to_share(n, shared), local_directory=d)
         try:
             with Client(cluster, set_as_default=False) as client:
                 client.register_plugin(QuietWorker(d))
@@ -238,6 +238,8 @@ def local_client(
             _kill(cluster)
             raise
         finally: cluster.close(timeout=10)
+
+def _gpus_to_share(n, shared): return 0 if shared or n == 1 else min(n, n_gpus())
 
 def _kill(cluster):
     "End all workers at once, whatever they are doing"

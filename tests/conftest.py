@@ -3,22 +3,32 @@ from pathlib import Path
 
 import pytest
 
-if 'PYTEST_XDIST_WORKER' in os.environ: os.environ.setdefault('OMP_NUM_THREADS', '1') # two processes share the cores
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')  # two processes share the cores
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope='session')
-def root(): return ROOT
+def root():
+    return ROOT
 
 
 @pytest.fixture
 def cmd():
     "Run an installed command in a folder; returns the finished process"
+
     def go(*args, cwd, timeout=300, **env):
-        return subprocess.run([str(BIN/args[0]), *map(str, args[1:])], cwd=cwd, capture_output=True, text=True, timeout=timeout,
-                              env={**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}', **env})
+        return subprocess.run(
+            [str(BIN / args[0]), *map(str, args[1:])],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}', **env},
+        )
+
     return go
 
 
@@ -27,9 +37,14 @@ def images(tmp_path_factory):
     "An image folder of two classes, 8 training and 4 validation images each, 16x16"
     import numpy as np
     from PIL import Image
-    d = tmp_path_factory.mktemp('images'); rng = np.random.default_rng(0)
+
+    d = tmp_path_factory.mktemp('images')
+    rng = np.random.default_rng(0)
     for split, n in (('train', 40), ('valid', 10)):
         for k, c in enumerate(('dark', 'light')):
-            (d/split/c).mkdir(parents=True)
-            for i in range(n): Image.fromarray((rng.random((16, 16, 3))*127 + 128*k).astype('uint8')).save(d/split/c/f'{i}.png')
+            (d / split / c).mkdir(parents=True)
+            for i in range(n):
+                Image.fromarray((rng.random((16, 16, 3)) * 127 + 128 * k).astype('uint8')).save(
+                    d / split / c / f'{i}.png'
+                )
     return d

@@ -1,4 +1,5 @@
 "The compiled and the eager form, where a compiler is and where none is"
+
 import os, subprocess, sys
 
 CODE = '''
@@ -15,10 +16,19 @@ print(len([o for o in seen if 'without compilation' in str(o.message)]))
 
 
 def warned(tmp_path, **env):
-    p = subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, env={**os.environ, 'TORCHINDUCTOR_CACHE_DIR': str(tmp_path), **env})
+    p = subprocess.run(
+        [sys.executable, '-c', CODE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'TORCHINDUCTOR_CACHE_DIR': str(tmp_path), **env},
+    )
     assert p.returncode == 0, p.stderr[-2000:]
     return int(p.stdout.split()[-1])
 
 
-def test_without_a_compiler_it_runs_eagerly_and_says_so_once(tmp_path): assert warned(tmp_path, CXX='/nonexistent/g++') == 1
-def test_compilation_can_be_disabled_by_torchs_own_switch(tmp_path): assert warned(tmp_path, TORCH_COMPILE_DISABLE='1') == 0
+def test_without_a_compiler_it_runs_eagerly_and_says_so_once(tmp_path):
+    assert warned(tmp_path, CXX='/nonexistent/g++') == 1
+
+
+def test_compilation_can_be_disabled_by_torchs_own_switch(tmp_path):
+    assert warned(tmp_path, TORCH_COMPILE_DISABLE='1') == 0

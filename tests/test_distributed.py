@@ -1,4 +1,5 @@
 "Two processes train as one does on the joint batch: started by torchrun with a user's learner, and by `binreg-run --processes 2`"
+
 import json, os, subprocess, sys
 from pathlib import Path
 
@@ -15,19 +16,36 @@ ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo', 'CUDA_V
 def two(tmp_path_factory):
     d = tmp_path_factory.mktemp('two')
     run = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    p = subprocess.run([*run, HERE/'members.py', d], cwd=HERE, env=ENV, capture_output=True, text=True, timeout=500)
+    p = subprocess.run(
+        [*run, HERE / 'members.py', d],
+        cwd=HERE,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
     assert p.returncode == 0, p.stdout[-2000:] + p.stderr[-4000:]
-    return unbytes((d/'result').read_bytes())
+    return unbytes((d / 'result').read_bytes())
 
 
-def alone(**kw): return members.train(members.learner(8, **kw), data=members.learner(4).dls)
+def alone(**kw):
+    return members.train(members.learner(8, **kw), data=members.learner(4).dls)
 
 
-def close(a, b, atol): assert torch.allclose(a, b, atol=atol), (a - b).abs().max()
+def close(a, b, atol):
+    assert torch.allclose(a, b, atol=atol), (a - b).abs().max()
 
 
 def test_what_processes_say_to_each_other(two):
-    assert two['said'] == dict(world=2, mean=[.5]*3, total=[2, 1], anywhere=True, told='hello', all=['x', 'xx'], weights=1)
+    assert two['said'] == dict(
+        world=2,
+        mean=[0.5] * 3,
+        total=[2, 1],
+        anywhere=True,
+        told='hello',
+        all=['x', 'xx'],
+        weights=1,
+    )
 
 
 @pytest.mark.parametrize('kind', ['plain', 'norm'])
@@ -35,7 +53,8 @@ def test_two_are_one_on_the_joint_batch(two, kind):
     "Weights, steps, BatchNorm's statistics, the regularizer's mean and the metrics; with SyncBatchNorm, too"
     got, want = two[kind], alone(norm=kind == 'norm')
     close(got['start'], want['start'], 1e-5)
-    for k, v in want['state'].items(): close(got['state'][k], v, 2e-5)
+    for k, v in want['state'].items():
+        close(got['state'][k], v, 2e-5)
     close(got['values'], want['values'], 1e-4)
     close(got['losses'], want['losses'], 1e-4)
     assert (want['values'][1:, -1] > 0).all(), 'the regularizer took part'
@@ -44,29 +63,48 @@ def test_two_are_one_on_the_joint_batch(two, kind):
 
 def test_stopped_and_gone_on_with_dropout(two):
     never, res = two['gone_on']
-    for k, v in never['state'].items(): assert torch.equal(v, res['state'][k]), k
-    assert torch.equal(never['values'], res['values']) and torch.equal(never['losses'], res['losses'])
+    for k, v in never['state'].items():
+        assert torch.equal(v, res['state'][k]), k
+    assert torch.equal(never['values'], res['values'])
+    assert torch.equal(never['losses'], res['losses'])
 
 
 def test_what_one_refuses_all_refuse(two):
-    assert len(set(two['refused'])) == 1 and 'n_epoch=3 there, 2 here' in two['refused'][0]
-    assert all('the loss is not finite in epoch 0, batch 0' in o for o in two['diverged']), two['diverged']
+    assert len(set(two['refused'])) == 1
+    assert 'n_epoch=3 there, 2 here' in two['refused'][0]
+    assert all('the loss is not finite in epoch 0, batch 0' in o for o in two['diverged']), two[
+        'diverged'
+    ]
 
 
 def test_the_command_with_two_processes(cmd, tmp_path):
-    args = ['--method', 'fp', '--network', 'mobilenet_v3_small', '--epochs', '2', '--subset', '100', '--batch-size', '50', '--bn-batches', '2',
-            '--device', 'cpu', '--no-compile', '--no-notebook', '--out', 'mine', '--processes']
+    args = (
+        '--method fp --network mobilenet_v3_small --epochs 2 --subset 100 --batch-size 50 '
+        '--bn-batches 2 --device cpu --no-compile --no-notebook --out mine --processes'
+    ).split()
     p = cmd('binreg-run', *args, '3', cwd=tmp_path)
-    assert p.returncode == 2 and 'processes=3: must divide batch_size=50' in p.stderr and not list(tmp_path.iterdir())
+    assert p.returncode == 2
+    assert 'processes=3: must divide batch_size=50' in p.stderr
+    assert not list(tmp_path.iterdir())
     p = cmd('binreg-run', *args, '2', cwd=tmp_path, OMP_NUM_THREADS='1')
     assert p.returncode == 0, p.stdout + p.stderr
-    out = tmp_path/'mine'
-    m = json.loads((out/'metrics.json').read_text())
-    assert m['status'] == 'ok' and m['epochs_done'] == 2
-    assert {f.name for f in out.iterdir() if f.name[0] != '.'} == {'config.json', 'history.csv', 'metrics.json', 'model.safetensors', 'progress.json'}
+    out = tmp_path / 'mine'
+    m = json.loads((out / 'metrics.json').read_text())
+    assert m['status'] == 'ok'
+    assert m['epochs_done'] == 2
+    assert {f.name for f in out.iterdir() if f.name[0] != '.'} == {
+        'config.json',
+        'history.csv',
+        'metrics.json',
+        'model.safetensors',
+        'progress.json',
+    }
     from safetensors.torch import load_file
     from binreg_nb.runs import RunConfig, build
-    config = json.loads((out/'config.json').read_text())
+
+    config = json.loads((out / 'config.json').read_text())
     learn = build(RunConfig(**{**config, 'w_bits': 8, 'a_bits': 8, 'processes': 1}).resolve())
-    learn.model.load_state_dict(load_file(out/'model.safetensors'))
-    assert abs(100*learn.validate()[1] - m['top1']) < 1e-4, 'each validation image was counted once'
+    learn.model.load_state_dict(load_file(out / 'model.safetensors'))
+    assert abs(100 * learn.validate()[1] - m['top1']) < 1e-4, (
+        'each validation image was counted once'
+    )

@@ -1,4 +1,5 @@
 "The site, built and served, and a browser that can reach nothing else"
+
 import http.server, os, shutil, subprocess, sys, threading
 from functools import partial
 from pathlib import Path
@@ -11,18 +12,26 @@ BROWSERS = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stabl
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
+    def log_message(self, *args):
+        pass
 
 
 @pytest.fixture(scope='session')
-def root(): return ROOT
+def root():
+    return ROOT
 
 
 @pytest.fixture(scope='session')
 def site(request):
     "The folder of the site as it is built here and now"
-    if not request.config.getoption('--built'): subprocess.run([sys.executable, ROOT/'tools/docs', '--smalldocs'], cwd=ROOT, check=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
-    return ROOT/'_docs'
+    if not request.config.getoption('--built'):
+        subprocess.run(
+            [sys.executable, ROOT / 'tools/docs', '--smalldocs'],
+            cwd=ROOT,
+            check=True,
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
+        )
+    return ROOT / '_docs'
 
 
 @pytest.fixture(scope='session')
@@ -46,4 +55,8 @@ def browser():
 
 def pytest_addoption(parser):
     parser.addoption('--built', action='store_true', help='look at _docs as it stands')
-    parser.addoption('--screenshots', default='', help='folder for a picture of every page, wide, narrow and dark')
+    parser.addoption(
+        '--screenshots',
+        default='',
+        help='folder for a picture of every page, wide, narrow and dark',
+    )

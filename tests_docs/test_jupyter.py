@@ -1,4 +1,5 @@
 "A tutorial where its readers run it: a JupyterLab of its own, opened in a browser, Run All; and papermill"
+
 import json, os, shutil, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 
@@ -18,26 +19,44 @@ def free_port():
 def lab(root, tmp_path_factory):
     "A JupyterLab on a folder with the tutorial in it, every cell on the page at once; its address"
     d = tmp_path_factory.mktemp('lab')
-    notebook = nbformat.read(root/'nbs/tutorials'/TUTORIAL, 4)
+    notebook = nbformat.read(root / 'nbs/tutorials' / TUTORIAL, 4)
     for c in notebook.cells:
-        if c.cell_type == 'code': c.outputs = []
-    nbformat.write(notebook, d/TUTORIAL)
-    settings = d/'settings/@jupyterlab/notebook-extension'
+        if c.cell_type == 'code':
+            c.outputs = []
+    nbformat.write(notebook, d / TUTORIAL)
+    settings = d / 'settings/@jupyterlab/notebook-extension'
     settings.mkdir(parents=True)
-    (settings/'tracker.jupyterlab-settings').write_text(json.dumps(dict(windowingMode='none')))
+    (settings / 'tracker.jupyterlab-settings').write_text(json.dumps(dict(windowingMode='none')))
     port = free_port()
-    options = ['--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--IdentityProvider.token=here',
-               f'--LabApp.user_settings_dir={d/"settings"}', '--LabApp.news_url=None', '--ServerApp.root_dir=' + str(d)]
-    env = {**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}', 'JUPYTER_CONFIG_DIR': str(d/'config'), 'HOME': str(d)}
-    with open(d/'lab.log', 'w') as log:
-        server = subprocess.Popen([BIN/'jupyter-lab', *options], cwd=d, env=env, stdout=log, stderr=log)
+    options = [
+        *'--no-browser --allow-root --ip=127.0.0.1'.split(),
+        f'--port={port}',
+        '--IdentityProvider.token=here',
+        f'--LabApp.user_settings_dir={d / "settings"}',
+        '--LabApp.news_url=None',
+        '--ServerApp.root_dir=' + str(d),
+    ]
+    env = {
+        **os.environ,
+        'PATH': f'{BIN}:{os.environ["PATH"]}',
+        'JUPYTER_CONFIG_DIR': str(d / 'config'),
+        'HOME': str(d),
+    }
+    with open(d / 'lab.log', 'w') as log:
+        server = subprocess.Popen(
+            [BIN / 'jupyter-lab', *options], cwd=d, env=env, stdout=log, stderr=log
+        )
     try:
         address = f'http://127.0.0.1:{port}'
         for _ in range(120):
-            if server.poll() is not None: pytest.fail((d/'lab.log').read_text()[-2000:])
-            try: urllib.request.urlopen(f'{address}/api?token=here', timeout=5)
-            except OSError: time.sleep(.5)
-            else: break
+            if server.poll() is not None:
+                pytest.fail((d / 'lab.log').read_text()[-2000:])
+            try:
+                urllib.request.urlopen(f'{address}/api?token=here', timeout=5)
+            except OSError:
+                time.sleep(0.5)
+            else:
+                break
         yield address
     finally:
         server.terminate()
@@ -75,14 +94,35 @@ def test_getting_started_runs_to_its_end_by_run_all(lab, browser):
 @pytest.mark.parametrize('log', [[], ['--log-output']])
 def test_papermill_reads_well(root, tmp_path, log):
     "A run by papermill: what it prints has no step of a progress bar a line, no traceback, no warning of ours"
-    shutil.copy(root/'nbs/experiments/run.ipynb', tmp_path/'run.ipynb')
+    shutil.copy(root / 'nbs/experiments/run.ipynb', tmp_path / 'run.ipynb')
     numbers = dict(method='br', epochs=2, fp_epochs=1, subset=200, compile=False, out='mine')
     args = [o for k, v in numbers.items() for o in ('-p', k, str(v))]
-    command = [BIN/'papermill', '--no-progress-bar', *log, '-k', 'python3', 'run.ipynb', 'out.ipynb', *args]
-    p = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}'})
+    command = [
+        BIN / 'papermill',
+        '--no-progress-bar',
+        *log,
+        *'-k python3 run.ipynb out.ipynb'.split(),
+        *args,
+    ]
+    p = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'PATH': f'{BIN}:{os.environ["PATH"]}'},
+    )
     assert p.returncode == 0, p.stderr[-2000:]
     text = p.stdout + p.stderr
-    assert 'Traceback' not in text and 'UserWarning' not in text and len(text.splitlines()) < 150, text
-    cells = nbformat.read(tmp_path/'out.ipynb', 4).cells
-    streams = [o.text for c in cells if c.cell_type == 'code' for o in c.outputs if o.get('name') == 'stderr']
+    assert 'Traceback' not in text and 'UserWarning' not in text and len(text.splitlines()) < 150, (
+        text
+    )
+    cells = nbformat.read(tmp_path / 'out.ipynb', 4).cells
+    streams = [
+        o.text
+        for c in cells
+        if c.cell_type == 'code'
+        for o in c.outputs
+        if o.get('name') == 'stderr'
+    ]
     assert streams == [], streams

@@ -1,11 +1,12 @@
 "Every page in a browser, wide and narrow, light and dark: nothing missing, nothing raw, nothing from elsewhere"
+
 import re
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-LOOK = (Path(__file__).parent/'look.js').read_text()
+LOOK = (Path(__file__).parent / 'look.js').read_text()
 WIDE, NARROW = dict(width=1280, height=900), dict(width=390, height=844)
 WAYS = 'wide', 'narrow', 'dark'
 
@@ -13,10 +14,13 @@ WAYS = 'wide', 'narrow', 'dark'
 def watched(browser, address):
     "A tab that can reach the site and nothing else, and the list of what goes wrong in it"
     context, noise = browser.new_context(viewport=WIDE, reduced_motion='reduce'), []
+
     def request(route):
         foreign = not route.request.url.startswith((address, 'data:'))
-        if foreign: noise.append(f'asks for {route.request.url}')
+        if foreign:
+            noise.append(f'asks for {route.request.url}')
         route.abort() if foreign else route.continue_()
+
     context.route('**/*', request)
     tab = context.new_page()
     tab.on('console', lambda m: noise.append(f'console: {m.text}') if m.type == 'error' else None)
@@ -40,7 +44,8 @@ def visit(tab, noise, url, picture):
 
 
 @pytest.fixture(scope='session')
-def pages(site): return sorted(str(p.relative_to(site)) for p in site.rglob('*.html'))
+def pages(site):
+    return sorted(str(p.relative_to(site)) for p in site.rglob('*.html'))
 
 
 @pytest.fixture(scope='session')
@@ -50,44 +55,74 @@ def seen(browser, address, pages, request):
     tab, noise = watched(browser, address)
     found = {way: {} for way in WAYS}
     for p in pages:
+
         def picture(tab, way):
-            if folder: tab.screenshot(path=Path(folder)/way/(p.replace('/', '-').removesuffix('.html') + '.png'), full_page=True)
-        for way, what in visit(tab, noise, f'{address}/{p}', picture).items(): found[way][p] = what
+            if folder:
+                tab.screenshot(
+                    path=Path(folder) / way / (p.replace('/', '-').removesuffix('.html') + '.png'),
+                    full_page=True,
+                )
+
+        for way, what in visit(tab, noise, f'{address}/{p}', picture).items():
+            found[way][p] = what
     tab.context.close()
     return found
 
 
 def faults(seen, what, ways=WAYS):
-    return {f'{way} {p}': found[what] for way in ways for p, found in seen[way].items() if found[what]}
+    return {
+        f'{way} {p}': found[what] for way in ways for p, found in seen[way].items() if found[what]
+    }
 
 
 def test_every_part_of_the_site_is_there(pages):
-    needed = {'index.html', 'api.html', 'changelog.html', 'regularizers.html', 'learner.html', 'results/index.html',
-              'tutorials/getting_started.html', 'tutorials/what_quantization_costs.html', 'experiments/table1_two_stage.html'}
+    needed = {
+        'index.html',
+        'api.html',
+        'changelog.html',
+        'regularizers.html',
+        'learner.html',
+        'results/index.html',
+        'tutorials/getting_started.html',
+        'tutorials/what_quantization_costs.html',
+        'experiments/table1_two_stage.html',
+    }
     assert needed <= set(pages), needed - set(pages)
-    assert not [p for p in pages if re.match(r'\d\d_', Path(p).name)], 'pages have the names that links to them have'
+    assert not [p for p in pages if re.match(r'\d\d_', Path(p).name)], (
+        'pages have the names that links to them have'
+    )
 
 
-def test_no_page_complains_or_asks_for_anything_elsewhere(seen): assert faults(seen, 'noise') == {}
+def test_no_page_complains_or_asks_for_anything_elsewhere(seen):
+    assert faults(seen, 'noise') == {}
 
 
-def test_pictures_load(seen): assert faults(seen, 'blank') == {}
+def test_pictures_load(seen):
+    assert faults(seen, 'blank') == {}
 
 
 def test_formulas_are_typeset(seen):
-    assert faults(seen, 'raw') == {} and faults(seen, 'flat') == {}
-    assert seen['wide']['quantizers.html']['formulas'] > 10 and seen['wide']['regularizers.html']['formulas'] > 5
+    assert faults(seen, 'raw') == {}
+    assert faults(seen, 'flat') == {}
+    assert seen['wide']['quantizers.html']['formulas'] > 10
+    assert seen['wide']['regularizers.html']['formulas'] > 5
 
 
 def test_no_page_scrolls_sideways(seen):
-    assert {p: (n, seen[p.split()[0]][p.split()[1]]['stick']) for p, n in faults(seen, 'overflow').items()} == {}
+    assert {
+        p: (n, seen[p.split()[0]][p.split()[1]]['stick'])
+        for p, n in faults(seen, 'overflow').items()
+    } == {}
 
 
-def test_text_can_be_read_in_light_and_dark(seen): assert faults(seen, 'pale', ('wide', 'dark')) == {}
+def test_text_can_be_read_in_light_and_dark(seen):
+    assert faults(seen, 'pale', ('wide', 'dark')) == {}
 
 
 def test_neither_warnings_nor_hidden_cells_nor_places_on_a_machine_are_shown(seen):
-    assert faults(seen, 'errors') == {} and faults(seen, 'hidden') == {} and faults(seen, 'machine') == {}
+    assert faults(seen, 'errors') == {}
+    assert faults(seen, 'hidden') == {}
+    assert faults(seen, 'machine') == {}
 
 
 def test_every_internal_link_leads_somewhere(seen, site, address):
@@ -95,12 +130,15 @@ def test_every_internal_link_leads_somewhere(seen, site, address):
     broken = []
     for page, found in seen['wide'].items():
         for link in found['links']:
-            if not link.startswith(address): continue
+            if not link.startswith(address):
+                continue
             url, name = urldefrag(link)
             path = unquote(urlsplit(url).path).lstrip('/')
             file = path + 'index.html' if path.endswith('/') or not path else path
-            if not (site/file).is_file(): broken.append((page, link))
-            elif name and file in ids and unquote(name) not in ids[file]: broken.append((page, link))
+            if not (site / file).is_file():
+                broken.append((page, link))
+            elif name and file in ids and unquote(name) not in ids[file]:
+                broken.append((page, link))
     assert broken == []
 
 
@@ -119,13 +157,18 @@ def test_the_api_has_signatures_and_docments(browser, address):
     tab = context.new_page()
     tab.goto(address + '/regularizers.html', wait_until='networkidle')
     section = tab.locator('#bin_reg').locator('..').inner_text()
-    assert 'Bin regularization of one layer' in section and 'Step size, scalar or one per output channel' in section, section
+    assert (
+        'Bin regularization of one layer' in section
+        and 'Step size, scalar or one per output channel' in section
+    ), section
     tab.goto(address + '/learner.html', wait_until='networkidle')
     assert 'warmup_epochs' in tab.locator('[id="learner.fit_two_stage"]').locator('..').inner_text()
     context.close()
 
 
 def test_a_plain_text_index_for_language_models(site):
-    text = (site/'llms.txt').read_text()
-    for line in re.findall(r'\]\(([^)]+)\)', text): assert (site/line).is_file(), line
-    assert 'Getting started' in text and 'LSQ' in text
+    text = (site / 'llms.txt').read_text()
+    for line in re.findall(r'\]\(([^)]+)\)', text):
+        assert (site / line).is_file(), line
+    assert 'Getting started' in text
+    assert 'LSQ' in text

@@ -1,4 +1,5 @@
 "Run the notebooks' tests (nbdev-test), two at a time with the threads shared out; arguments are passed on. With --save, warnings (which name places on this machine) and the steps of progress bars are not kept"
+
 import base64, io, os, subprocess, sys
 from pathlib import Path
 
@@ -11,26 +12,35 @@ def as_terminal(text):
     lines = []
     for line in text.split('\n'):
         shown = ''
-        for part in line.split('\r'): shown = part + shown[len(part):]
-        if shown.strip() or '\r' not in line: lines.append(shown.rstrip())
+        for part in line.split('\r'):
+            shown = part + shown[len(part) :]
+        if shown.strip() or '\r' not in line:
+            lines.append(shown.rstrip())
     return '\n'.join(lines)
 
 
 def smaller(png, limit=100_000):
     "A picture of more than `limit` bytes in 256 colours (base64)"
     data = base64.b64decode(png)
-    if len(data) < limit: return png
+    if len(data) < limit:
+        return png
     out, image = io.BytesIO(), Image.open(io.BytesIO(data))
-    if image.mode == 'P': return png
-    image.convert('RGB').quantize(256, dither=Image.Dither.NONE).save(out, 'PNG', optimize=True, dpi=image.info.get('dpi'))
+    if image.mode == 'P':
+        return png
+    image.convert('RGB').quantize(256, dither=Image.Dither.NONE).save(
+        out, 'PNG', optimize=True, dpi=image.info.get('dpi')
+    )
     return base64.b64encode(out.getvalue()).decode()
 
 
 def tidy(output):
     "The output without the steps of its progress bars, pictures small; None where it is a warning, or nothing is left"
-    if output.get('name') == 'stderr': return None
-    if 'image/png' in output.get('data', {}): output.data['image/png'] = smaller(output.data['image/png'])
-    if output.output_type != 'stream' or '\r' not in output.text: return output
+    if output.get('name') == 'stderr':
+        return None
+    if 'image/png' in output.get('data', {}):
+        output.data['image/png'] = smaller(output.data['image/png'])
+    if output.output_type != 'stream' or '\r' not in output.text:
+        return output
     output.text = as_terminal(output.text)
     return output if output.text.strip() else None
 
@@ -40,12 +50,17 @@ def tidy_outputs(folder):
         nb = nbformat.read(p, 4)
         before = nbformat.writes(nb)
         for c in nb.cells:
-            if c.cell_type == 'code': c.outputs = [o for o in map(tidy, c.outputs) if o]
-        if nbformat.writes(nb) != before: nbformat.write(nb, p)
+            if c.cell_type == 'code':
+                c.outputs = [o for o in map(tidy, c.outputs) if o]
+        if nbformat.writes(nb) != before:
+            nbformat.write(nb, p)
 
 
 n = max(1, min(2, os.cpu_count() or 1))
-env = {**os.environ, 'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1)//n))}
-status = subprocess.call([str(Path(sys.executable).parent/'nbdev-test'), '--n-workers', str(n), *sys.argv[1:]], env=env)
-if '--save' in sys.argv: tidy_outputs(Path(__file__).resolve().parent.parent/'nbs')
+env = {**os.environ, 'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // n))}
+status = subprocess.call(
+    [str(Path(sys.executable).parent / 'nbdev-test'), '--n-workers', str(n), *sys.argv[1:]], env=env
+)
+if '--save' in sys.argv:
+    tidy_outputs(Path(__file__).resolve().parent.parent / 'nbs')
 sys.exit(status)

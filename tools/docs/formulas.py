@@ -1,4 +1,5 @@
 "Formulas as MathML, made when the site is built, with STIX Two Math beside them: no script, nothing to fetch"
+
 import html, re
 from importlib.resources import files
 
@@ -10,35 +11,44 @@ SPAN = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</spa
 
 def typeset(page, used):
     "A page with its formulas typeset; adds their characters to `used`"
+
     def one(m):
         tex = html.unescape(m[2])
         math = overlined(convert(tex, display='block' if m[1] == 'display' else 'inline'))
         used.update(html.unescape(re.sub('<[^>]*>', '', math)))
         return f'<span class="math {m[1]}">{math.replace("<math ", f"<math alttext={quoted(tex)} ", 1)}</span>'
+
     return SPAN.sub(one, page)
 
 
 def overlined(math):
     "A line over a whole expression is drawn by the style sheet: browsers do not stretch the accent"
-    return re.sub(r'<mover>(<mrow>(?:(?!<mover>).)*?</mrow>)<mo[^>]*>&#x(?:000AF|02015|0203E);</mo></mover>', r'<mrow class="overline">\1</mrow>', math)
+    return re.sub(
+        r'<mover>(<mrow>(?:(?!<mover>).)*?</mrow>)<mo[^>]*>&#x(?:000AF|02015|0203E);</mo></mover>',
+        r'<mrow class="overline">\1</mrow>',
+        math,
+    )
 
 
-def quoted(text): return '"' + html.escape(text) + '"'
+def quoted(text):
+    return '"' + html.escape(text) + '"'
 
 
 def write_font(folder, used):
     "STIX Two Math (SIL Open Font License 1.1), as ziamath carries it, cut down to the characters in use"
     options = subset.Options(flavor='woff', layout_features=['*'], notdef_outline=True)
-    font = subset.load_font(str(files('ziamath')/'fonts/STIXTwoMath-Regular.ttf'), options)
+    font = subset.load_font(str(files('ziamath') / 'fonts/STIXTwoMath-Regular.ttf'), options)
     cut = subset.Subsetter(options)
     cut.populate(unicodes=set(map(ord, used)) | styled(used) | set(range(32, 127)))
     cut.subset(font)
-    subset.save_font(font, str(folder/'stix-two-math.woff'), options)
+    subset.save_font(font, str(folder / 'stix-two-math.woff'), options)
 
 
 def styled(used):
     "The mathematical italics that a browser shows in place of single letters"
-    italic = {c: 0x1d434 + ord(c) - ord('A') for c in map(chr, range(65, 91))}
-    italic |= {c: 0x1d44e + ord(c) - ord('a') for c in map(chr, range(97, 123))} | {'h': 0x210e}
-    greek = {chr(0x3b1 + i): 0x1d6fc + i for i in range(25)} | {chr(0x391 + i): 0x1d6e2 + i for i in range(25)}
+    italic = {c: 0x1D434 + ord(c) - ord('A') for c in map(chr, range(65, 91))}
+    italic |= {c: 0x1D44E + ord(c) - ord('a') for c in map(chr, range(97, 123))} | {'h': 0x210E}
+    greek = {chr(0x3B1 + i): 0x1D6FC + i for i in range(25)} | {
+        chr(0x391 + i): 0x1D6E2 + i for i in range(25)
+    }
     return {(italic | greek)[c] for c in used if c in italic or c in greek}

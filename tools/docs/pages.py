@@ -1,4 +1,5 @@
 """Pages that no notebook holds: what was measured, the names of the library, changelog and contributing"""
+
 import importlib, inspect, re, shutil
 
 from binreg_nb import _modidx
@@ -7,58 +8,105 @@ from binreg_nb import _modidx
 def write(root, stage):
     "Write them; returns sidebar sections"
     measured = results(root, stage)
-    (stage/'api.md').write_text(api(root), encoding='utf-8')
+    (stage / 'api.md').write_text(api(root), encoding='utf-8')
     reference = ['api.md']
     for file, title in (('CHANGELOG.md', 'Changelog'), ('CONTRIBUTING.md', 'Contributing')):
-        if not (root/file).exists(): continue
-        text = (root/file).read_text(encoding='utf-8')
-        (stage/file.lower()).write_text(re.sub(r'\]\((?:\./)?nbs/', '](/', text), encoding='utf-8')
+        if not (root / file).exists():
+            continue
+        text = (root / file).read_text(encoding='utf-8')
+        (stage / file.lower()).write_text(
+            re.sub(r'\]\((?:\./)?nbs/', '](/', text), encoding='utf-8'
+        )
         reference.append(file.lower())
-    return [dict(section='Measured', contents=measured), dict(section='Reference', contents=reference)]
+    return [
+        dict(section='Measured', contents=measured),
+        dict(section='Reference', contents=reference),
+    ]
 
 
 def results(root, stage):
     "The folder of measured results: its README files are pages, and tables in Markdown are"
-    shutil.copytree(root/'results', stage/'results', ignore=shutil.ignore_patterns('*.ipynb', 'README.md'))
-    for f in sorted((root/'results').rglob('README.md')):
-        page = stage/f.relative_to(root).with_name('index.md')
+    shutil.copytree(
+        root / 'results', stage / 'results', ignore=shutil.ignore_patterns('*.ipynb', 'README.md')
+    )
+    for f in sorted((root / 'results').rglob('README.md')):
+        page = stage / f.relative_to(root).with_name('index.md')
         page.write_text(folder_page(f), encoding='utf-8')
     for f in stage.glob('results/**/tables.md'):
         text = f.read_text(encoding='utf-8')
-        if not text.startswith('# '): f.write_text(f'# Tables: {f.parent.name}\n\n{text}', encoding='utf-8')
-    return [str(p.relative_to(stage)) for p in sorted(stage.glob('results/**/*.md'), key=lambda p: (p.parent.parts, p.name))]
+        if not text.startswith('# '):
+            f.write_text(f'# Tables: {f.parent.name}\n\n{text}', encoding='utf-8')
+    return [
+        str(p.relative_to(stage))
+        for p in sorted(stage.glob('results/**/*.md'), key=lambda p: (p.parent.parts, p.name))
+    ]
 
 
 def folder_page(readme):
     "A README with its folder's files linked and its pictures shown"
     text = readme.read_text(encoding='utf-8')
-    def link(m): return f'[`{m[1]}`]({m[1]})' if (readme.parent/m[1]).is_file() and not m[1].endswith('.ipynb') else m[0]
+
+    def link(m):
+        return (
+            f'[`{m[1]}`]({m[1]})'
+            if (readme.parent / m[1]).is_file() and not m[1].endswith('.ipynb')
+            else m[0]
+        )
+
     parts = re.split(r'(^```.*?^```$)', text, flags=re.M | re.S)
-    text = ''.join(p if p.startswith('```') else re.sub(r'(?<!\[)`([\w./-]+)`', link, p) for p in parts)
-    pictures = [f'![{p.stem}]({p.name})' for p in sorted(readme.parent.glob('*.png')) if f']({p.name})' not in text.replace(f'`]({p.name})', '')]
-    return text.rstrip() + '\n\n' + ('## Pictures\n\n' + '\n\n'.join(pictures) + '\n' if pictures else '')
+    text = ''.join(
+        p if p.startswith('```') else re.sub(r'(?<!\[)`([\w./-]+)`', link, p) for p in parts
+    )
+    pictures = [
+        f'![{p.stem}]({p.name})'
+        for p in sorted(readme.parent.glob('*.png'))
+        if f']({p.name})' not in text.replace(f'`]({p.name})', '')
+    ]
+    return (
+        text.rstrip()
+        + '\n\n'
+        + ('## Pictures\n\n' + '\n\n'.join(pictures) + '\n' if pictures else '')
+    )
 
 
 def api(root):
     "Every public name, with its one line, module by module in reading order"
-    order = [p.stem.split('_', 1)[1] for p in sorted((root/'nbs').glob('[0-9]*_*.ipynb'))]
-    modules = sorted(_modidx.d['syms'], key=lambda m: order.index(m.rsplit('.', 1)[1]) if m.rsplit('.', 1)[1] in order else len(order))
+    order = [p.stem.split('_', 1)[1] for p in sorted((root / 'nbs').glob('[0-9]*_*.ipynb'))]
+    modules = sorted(
+        _modidx.d['syms'],
+        key=lambda m: (
+            order.index(m.rsplit('.', 1)[1]) if m.rsplit('.', 1)[1] in order else len(order)
+        ),
+    )
     parts = ['---\ntitle: API by name\ndescription: Every public name and what it does\n---\n']
     for m in modules:
-        rows = [r for r in (row(m, name, where[0]) for name, where in sorted(_modidx.d['syms'][m].items())) if r]
-        if not rows: continue
+        rows = [
+            r
+            for r in (
+                row(m, name, where[0]) for name, where in sorted(_modidx.d['syms'][m].items())
+            )
+            if r
+        ]
+        if not rows:
+            continue
         module = importlib.import_module(m)
-        parts.append(f'## {m.rsplit(".", 1)[1]}\n\n{(module.__doc__ or "").strip()}\n\n| Name | |\n|---|---|\n' + '\n'.join(rows) + '\n')
+        parts.append(
+            f'## {m.rsplit(".", 1)[1]}\n\n{(module.__doc__ or "").strip()}\n\n| Name | |\n|---|---|\n'
+            + '\n'.join(rows)
+            + '\n'
+        )
     return '\n'.join(parts)
 
 
 def row(module, name, where):
     "A line of the table; None for what is private, or has nothing to say"
     short = name.removeprefix(module + '.')
-    if any(part.startswith('_') for part in short.split('.')): return None
+    if any(part.startswith('_') for part in short.split('.')):
+        return None
     obj = find(importlib.import_module(module), short)
     line = (inspect.getdoc(obj) or '').split('\n')[0] if obj is not None else ''
-    if '.' in short and not own_doc(obj): return None
+    if '.' in short and not own_doc(obj):
+        return None
     line = line.replace('|', '\\|').replace('$', '\\$')
     return f'| [`{short}`](/{where}) | {line} |'
 
@@ -67,8 +115,10 @@ def find(module, dotted):
     obj = module
     for part in dotted.split('.'):
         obj = getattr(obj, part, None)
-        if obj is None: return None
+        if obj is None:
+            return None
     return obj
 
 
-def own_doc(obj): return bool(getattr(getattr(obj, 'fget', obj), '__doc__', None))
+def own_doc(obj):
+    return bool(getattr(getattr(obj, 'fget', obj), '__doc__', None))
