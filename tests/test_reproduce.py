@@ -87,3 +87,19 @@ def test_a_table_follows_with_the_chosen_rate_and_a_second_visit_does_nothing(re
     assert 'all done' in p.stdout
     assert time.time() - t < 60
     assert before == {f: f.stat().st_mtime_ns for f in before}
+
+
+def test_the_start_that_is_kept_can_be_started_from(root):
+    "results/cifar10/full/start: a floating-point run whose weights fit their network"
+    import json
+    from safetensors.torch import load_file
+    from binreg_nb.networks import create_network
+    from binreg_nb.runs import RunConfig, start_folder
+
+    kept = root / 'results/cifar10/full/start'
+    cfg = RunConfig(dataset='cifar10', stride=32, network='mobilenet_v3_small', start=str(kept))
+    assert start_folder(cfg, root / 'runs/none') == kept
+    net = create_network('mobilenet_v3_small', n_classes=10, size=32, stride=32)
+    net.load_state_dict(load_file(kept / 'model.safetensors'))
+    config = json.loads((kept / 'config.json').read_text())
+    assert (config['stride'], config['data'], config['seed']) == (32, '', 0)
