@@ -172,3 +172,15 @@ def test_a_plain_text_index_for_language_models(site):
         assert (site / line).is_file(), line
     assert 'Getting started' in text
     assert 'LSQ' in text
+
+
+def test_formulas_hold_no_command_and_their_font_has_the_root_sign(site):
+    "`<msqrt>` draws a sign that stands in no text"
+    from fontTools.ttLib import TTFont
+
+    pages = {p: p.read_text(encoding='utf-8') for p in site.rglob('*.html')}
+    left = {p.name: re.findall(r'<m[ion][^>]*>\\\w+', text) for p, text in pages.items()}
+    assert not {name: found for name, found in left.items() if found}
+    assert any('<msqrt>' in text for text in pages.values())
+    font = TTFont(site / 'site_libs/stix-two-math.woff')
+    assert ord('√') in font.getBestCmap()

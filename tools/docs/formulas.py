@@ -14,11 +14,16 @@ def typeset(page, used):
 
     def one(m):
         tex = html.unescape(m[2])
-        math = overlined(convert(tex, display='block' if m[1] == 'display' else 'inline'))
+        math = overlined(convert(plainer(tex), display='block' if m[1] == 'display' else 'inline'))
         used.update(html.unescape(re.sub('<[^>]*>', '', math)))
         return f'<span class="math {m[1]}">{math.replace("<math ", f"<math alttext={quoted(tex)} ", 1)}</span>'
 
     return SPAN.sub(one, page)
+
+
+def plainer(tex):
+    "Commands that the converter does not know, in others that it does"
+    return tex.replace(r'\lVert', r'\|').replace(r'\rVert', r'\|')
 
 
 def overlined(math):
@@ -39,7 +44,8 @@ def write_font(folder, used):
     options = subset.Options(flavor='woff', layout_features=['*'], notdef_outline=True)
     font = subset.load_font(str(files('ziamath') / 'fonts/STIXTwoMath-Regular.ttf'), options)
     cut = subset.Subsetter(options)
-    cut.populate(unicodes=set(map(ord, used)) | styled(used) | set(range(32, 127)))
+    drawn = {ord('√')}  # by <msqrt>, in which no such character stands
+    cut.populate(unicodes=set(map(ord, used)) | styled(used) | set(range(32, 127)) | drawn)
     cut.subset(font)
     subset.save_font(font, str(folder / 'stix-two-math.woff'), options)
 
