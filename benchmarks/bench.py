@@ -5,7 +5,7 @@ Every number is a median over repetitions in which the two sides take turns; the
 On a CPU, operations and steps are measured twice: as PyTorch gets its memory from the system, and with memory kept in the process
 (`binreg_nb.core.keep_memory`, as runs do), for both sides alike."""
 
-import argparse, csv, importlib.metadata, os, platform, statistics, subprocess, sys, time, warnings
+import argparse, csv, os, platform, statistics, subprocess, sys, time, warnings
 from pathlib import Path
 
 parser = argparse.ArgumentParser(
@@ -28,7 +28,6 @@ from torch import nn
 from torch.nn import functional as F
 from binreg_nb.core import keep_memory
 from binreg_nb.depthwise import fast_depthwise
-from binreg_nb.fused import set_compile
 from binreg_nb.layers import calibrate, quant_layers, quantize_model
 from binreg_nb.networks import create_network
 from binreg_nb.quantizers import lsq, quantize, quantize_grads
@@ -265,7 +264,7 @@ def bench_op():
         row('op', what, 'a copy of the tensor (clone)', t, 'ours', 'copy', 2.5 if gpu else 1.6)
         row(
             'op',
-            f'the same inside a layer',
+            'the same inside a layer',
             'a copy of the tensor (clone)',
             t,
             'inside',

@@ -15,7 +15,6 @@ import argparse
 import csv
 import os
 import platform
-import sys
 import tempfile
 import threading
 import time

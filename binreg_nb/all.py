@@ -25,5 +25,4 @@ from .packed import load_low_bit, quant_summary, save_low_bit
 from .onnx_forms import check_onnx, export_onnx
 
 # %% ../nbs/80_all.ipynb #7815eac1
-_FASTAIS = 'to_device', 'verify_images' # ours would hide fastai's
-__all__ = [n for n in globals() if not n.startswith('_') and n not in _FASTAIS]
+__all__ = [n for n in globals() if not n.startswith('_')]

@@ -4,7 +4,7 @@
 __all__ = ['IMAGE_EXTS', 'MEMORY_LIMIT', 'DECODER', 'VERIFY_LIMIT', 'shown', 'to_uint8', 'to_rgb', 'open_image', 'class_name',
            'ItemImages', 'ItemLabels', 'FitImage', 'ImageTensors', 'MemoryDL', 'CropFlip', 'spread', 'memory_dls',
            'dataset', 'list_datasets', 'scan_folder', 'cached', 'decode_images', 'in_memory', 'CenterCrop', 'n_workers',
-           'verify_images', 'FileDL', 'find_data', 'get_dls']
+           'check_images', 'FileDL', 'find_data', 'get_dls']
 
 # %% ../nbs/40_data.ipynb #4d71204b
 import functools, hashlib, io, os, random, re, stat, unicodedata, warnings
@@ -500,7 +500,7 @@ def _draft(im):
     im.load()
     return size
 
-def verify_images(
+def check_images(
     files:list, # Paths of the images
 ):
     "Read every image once, before training does; raises `InputError` that names the broken one"
@@ -524,7 +524,7 @@ def _large_dls(root, size, min_scale, bs=64, subset=0, seed=0, device=None, work
     if bs > len(keep):
         raise InputError(f'bs={bs}: larger than the training set of {len(keep)} images: '
                          f'take {len(keep)} or less')
-    verify_images(tf + vf)
+    check_images(tf + vf)
     files,device = [tf[i] for i in keep] + vf,device or default_device()
     splits = [list(range(len(keep))), list(range(len(keep), len(files)))]
     tls = [ItemImages(files, [open_image], splits=splits),

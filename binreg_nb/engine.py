@@ -219,6 +219,11 @@ def _last_words(folder):
                      for p in logs)
 
 # %% ../nbs/52_engine.ipynb #146c768d
+def _gpus_to_share(n, shared):
+    "GPUs that are handed out, one to a worker; a single worker sees all of them"
+    if shared or n == 1: return 0
+    return min(n, n_gpus())
+
 @contextmanager
 def local_client(
     n:int,        # Worker processes
@@ -238,8 +243,6 @@ def local_client(
             _kill(cluster)
             raise
         finally: cluster.close(timeout=10)
-
-def _gpus_to_share(n, shared): return 0 if shared or n == 1 else min(n, n_gpus())
 
 def _kill(cluster):
     "End all workers at once, whatever they are doing"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd, torch
 from . import learner # adds `quantize`
 from .core import InputError, choose, whole
-from .layers import model_inputs, to_device
+from .layers import model_inputs, move_to
 from .onnx_forms import FORMS, default_opset, export_onnx, need, trace
 from .packed import load_low_bit, save_low_bit
 from .runs import Parser, RunConfig, broken, build, finished, grids, guarded
@@ -80,7 +80,7 @@ def _packed(learn, cfg, file, batches, force, check):
     if not check: return row
     again,off,top1,n = load_low_bit(build(cfg).model, file).eval(),0.,0,0
     for b in batches:
-        args,_ = to_device(model_inputs(learn.model, b, 1), 'cpu')
+        args,_ = move_to(model_inputs(learn.model, b, 1), 'cpu')
         with torch.no_grad(): y,z = learn.model(*args),again(*args)
         off = max(off, (y - z).abs().max().item())
         top1 += int((y.argmax(1) == z.argmax(1)).sum())

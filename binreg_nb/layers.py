@@ -4,7 +4,7 @@
 __all__ = ['LEAN', 'QUANTIZED', 'FUSED', 'QuantLayer', 'is_hooked', 'is_traced', 'autocast_dtype', 'QuantConv', 'QuantConv1d',
            'QuantConv2d', 'QuantConv3d', 'QuantLinear', 'QuantConvTranspose', 'QuantConvTranspose1d',
            'QuantConvTranspose2d', 'QuantConvTranspose3d', 'as_quantized', 'quant_layers', 'low_bit_layers',
-           'float_weights', 'QuantSequential', 'fuse_activations', 'quantize_model', 'to_device', 'model_inputs',
+           'float_weights', 'QuantSequential', 'fuse_activations', 'quantize_model', 'move_to', 'model_inputs',
            'run_batches', 'calibrate']
 
 # %% ../nbs/11_layers.ipynb #6a73a584
@@ -453,18 +453,18 @@ class _Sample:
         return x
 
 # %% ../nbs/11_layers.ipynb #7849e137
-def to_device(
+def move_to(
     o,      # Tensors, in any nesting of tuples, lists, mappings, dataclasses, objects with a `to`
     device, # A device
 ):          # The same, on the device
     "Move whatever holds tensors"
     if hasattr(o, 'to'): return o.to(device)
-    if isinstance(o, Mapping): return {k:to_device(v, device) for k,v in o.items()}
+    if isinstance(o, Mapping): return {k:move_to(v, device) for k,v in o.items()}
     if isinstance(o, (tuple, list)):
-        items = [to_device(v, device) for v in o]
+        items = [move_to(v, device) for v in o]
         return type(o)(*items) if hasattr(o, '_fields') else type(o)(items)
     if dataclasses.is_dataclass(o):
-        return dataclasses.replace(o, **{k:to_device(v, device) for k,v in _fields(o).items()})
+        return dataclasses.replace(o, **{k:move_to(v, device) for k,v in _fields(o).items()})
     return o
 
 def _fields(o): return {f.name:getattr(o, f.name) for f in dataclasses.fields(o) if f.init}
@@ -503,7 +503,7 @@ def run_batches(
     "Send batches through a model, on the model's device, without gradients"
     device,i = next(model.parameters()).device,0
     for batch in batches:
-        args,kwargs = to_device(model_inputs(model, batch, n_inp), device)
+        args,kwargs = move_to(model_inputs(model, batch, n_inp), device)
         if _is_empty([*args, *kwargs.values()]): continue
         model(*args, **kwargs)
         i += 1

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import nn
 from .core import InputError, choose, whole
 from .fused import plain
-from .layers import model_inputs, quant_layers, to_device
+from .layers import model_inputs, quant_layers, move_to
 from .packed import new_file
 from .quantizers import LSQQuantizer
 
@@ -44,7 +44,7 @@ def _placeholder():
 
 def _example(model, batch, n_inp):
     "Two samples of a batch, as the model takes them: (positional, keyword) arguments"
-    args,kwargs = to_device(model_inputs(model, batch, n_inp), 'cpu')
+    args,kwargs = move_to(model_inputs(model, batch, n_inp), 'cpu')
     def two(t): return torch.cat([plain(t)[:2]]*2)[:2] if isinstance(t, torch.Tensor) else t
     return tuple(two(a) for a in args), {k:two(v) for k,v in kwargs.items()}
 
@@ -546,7 +546,7 @@ def layer_table(
 )->pd.DataFrame:           # One row per named module, in the graph's order
     "Model and graph side by side: each module's output, and each quantized layer's input codes"
     model = copy.deepcopy(model).cpu().eval()
-    args,kwargs = to_device(model_inputs(model, batch, n_inp), 'cpu')
+    args,kwargs = move_to(model_inputs(model, batch, n_inp), 'cpu')
     layers = _noted(proto, 'binreg_nb.layers').split('\n')
     quantized,there = quant_layers(model),{o for n in proto.graph.node for o in n.output}
     named = dict.fromkeys((*layers, *quantized))
@@ -596,7 +596,7 @@ def _outputs(model, proto, batches, n_inp, as_written):
     "(the model's outputs, the graph's, the option that was needed), all batches together"
     ours,theirs,option = [],[],''
     for b in batches:
-        args,kwargs = to_device(model_inputs(model, b, n_inp), 'cpu')
+        args,kwargs = move_to(model_inputs(model, b, n_inp), 'cpu')
         with torch.no_grad(): ours.append(_array(_leaf(model(*args, **kwargs))))
         (y, *_),option = run_onnx(proto, _feeds(proto, args, kwargs), as_written=as_written)
         theirs.append(y)

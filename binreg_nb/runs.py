@@ -69,45 +69,56 @@ class RunConfig:
 
 # %% ../nbs/50_runs.ipynb #2b7ae702
 PRECISIONS = ('fp32', 'bf16', 'fp16')
-_RECIPE = ('epochs', 'batch_size', 'fp_lr', 'lr', 'wd', 'precision')
 
-RECIPES = dict( # dataset -> setting -> (value, where it comes from)
-    imagenet = dict(
-        epochs     = (90,   'Han et al. 2021, supplement, section 2'),
-        batch_size = (256,  'He et al. 2016, section 3.4; kept by LSQ'),
-        fp_lr      = (.1,   'He et al. 2016, section 3.4'),
-        lr         = (.01,  'Esser et al. 2020, section 2.3: quantized networks start at 0.01'),
-        wd         = (1e-4, 'He et al. 2016, section 3.4'),
-        precision  = ('bf16', 'mixed precision; steps, codes and regularizers stay in float32')),
-    cifar10 = dict(
-        epochs     = (90,   'as the paper trains on ImageNet'),
-        batch_size = (128,  'He et al. 2016, section 4.2'),
-        fp_lr      = (.1,   'He et al. 2016, section 4.2'),
-        lr         = (.04,  'a guess until a search on LSQ alone has been run for this length'),
-        wd         = (5e-4, 'Zagoruyko and Komodakis 2016, section 3, and most recipes since'),
-        precision  = ('fp32', 'the reference')),
-    digits = dict(
-        epochs     = (12,   'measured here: minutes for a table on two cores'),
-        batch_size = (64,   'measured here: 22 steps an epoch'),
-        fp_lr      = (.05,  'measured here, in full precision'),
-        lr         = (.005, 'measured here, on LSQ alone at 2 bits: results/digits/README.md'),
-        wd         = (1e-4, "ImageNet's"),
-        precision  = ('fp32', 'the reference')),
-    imagenette = dict(
-        epochs     = (90,   'as the paper trains on ImageNet'),
-        batch_size = (64,   "fastai's imagenette baselines"),
-        fp_lr      = (.05,  "ImageNet's, scaled down with the batch and up for training "
-                            "from scratch on little data"),
-        lr         = (.01,  "ImageNet's"),
-        wd         = (1e-4, "ImageNet's"),
-        precision  = ('fp32', 'the reference')),
-    folder = dict(
-        epochs     = (30,   'a start: your data, your choice'),
-        batch_size = (64,   'a start'),
-        fp_lr      = (.05,  'a start'),
-        lr         = (.01,  "ImageNet's"),
-        wd         = (1e-4, "ImageNet's"),
-        precision  = ('fp32', 'the reference')))
+RECIPES = {} # dataset -> setting -> (value, where it comes from)
+
+# %% ../nbs/50_runs.ipynb #recipe_imagenet
+RECIPES['imagenet'] = dict(
+    epochs     = (90,   'Han et al. 2021, supplement, section 2'),
+    batch_size = (256,  'He et al. 2016, section 3.4; kept by LSQ'),
+    fp_lr      = (.1,   'He et al. 2016, section 3.4'),
+    lr         = (.01,  'Esser et al. 2020, section 2.3: quantized networks start at 0.01'),
+    wd         = (1e-4, 'He et al. 2016, section 3.4'),
+    precision  = ('bf16', 'mixed precision; steps, codes and regularizers stay in float32'))
+
+# %% ../nbs/50_runs.ipynb #recipe_cifar10
+RECIPES['cifar10'] = dict(
+    epochs     = (90,   'as the paper trains on ImageNet'),
+    batch_size = (128,  'He et al. 2016, section 4.2'),
+    fp_lr      = (.1,   'He et al. 2016, section 4.2'),
+    lr         = (.04,  'a guess until a search on LSQ alone has been run for this length'),
+    wd         = (5e-4, 'Zagoruyko and Komodakis 2016, section 3, and most recipes since'),
+    precision  = ('fp32', 'the reference'))
+
+# %% ../nbs/50_runs.ipynb #recipe_digits
+RECIPES['digits'] = dict(
+    epochs     = (12,   'measured here: minutes for a table on two cores'),
+    batch_size = (64,   'measured here: 22 steps an epoch'),
+    fp_lr      = (.05,  'measured here, in full precision'),
+    lr         = (.005, 'measured here, on LSQ alone at 2 bits: results/digits/README.md'),
+    wd         = (1e-4, "ImageNet's"),
+    precision  = ('fp32', 'the reference'))
+
+# %% ../nbs/50_runs.ipynb #recipe_imagenette
+RECIPES['imagenette'] = dict(
+    epochs     = (90,   'as the paper trains on ImageNet'),
+    batch_size = (64,   "fastai's imagenette baselines"),
+    fp_lr      = (.05,  "ImageNet's, scaled down with the batch and up for training "
+                        "from scratch on little data"),
+    lr         = (.01,  "ImageNet's"),
+    wd         = (1e-4, "ImageNet's"),
+    precision  = ('fp32', 'the reference'))
+
+# %% ../nbs/50_runs.ipynb #recipe_folder
+RECIPES['folder'] = dict(
+    epochs     = (30,   'a start: your data, your choice'),
+    batch_size = (64,   'a start'),
+    fp_lr      = (.05,  'a start'),
+    lr         = (.01,  "ImageNet's"),
+    wd         = (1e-4, "ImageNet's"),
+    precision  = ('fp32', 'the reference'))
+
+# %% ../nbs/50_runs.ipynb #wd_factor
 # Esser et al. 2020, section 3.1: half the weight decay at three bits, a quarter at two
 WD_FACTOR = {3:.5, 2:.25, 1:.25}
 

@@ -1,9 +1,8 @@
 "What a person types, in processes of their own"
 
 import json, time
-from pathlib import Path
 
-import numpy as np, pytest
+import pytest
 
 SHORT = ['--epochs', '2', '--subset', '200', '--no-compile']
 ASCII = dict(
@@ -47,15 +46,17 @@ def test_out_that_cannot_be_a_folder(cmd, tmp_path):
 def test_image_folders_that_cannot_be_used(cmd, tmp_path, images):
     import shutil
 
-    run = lambda d: cmd(
-        *'binreg-run --method fp --dataset'.split(),
-        d,
-        '--out',
-        tmp_path / 'o',
-        *SHORT[:2],
-        '--quiet',
-        cwd=tmp_path,
-    )
+    def run(d):
+        return cmd(
+            *'binreg-run --method fp --dataset'.split(),
+            d,
+            '--out',
+            tmp_path / 'o',
+            *SHORT[:2],
+            '--quiet',
+            cwd=tmp_path,
+        )
+
     empty, one, bad = tmp_path / 'empty', tmp_path / 'one', tmp_path / 'bad'
     for s in ('train', 'valid'):
         (empty / s / 'a').mkdir(parents=True)

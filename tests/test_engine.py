@@ -1,6 +1,6 @@
 "Sweeps that survive: workers, schedulers and commands that are killed, disks that are full, two sweeps on one folder"
 
-import json, os, signal, socket, subprocess, sys, time
+import json, os, signal, socket, subprocess, time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,19 +113,24 @@ def test_a_cluster_loses_a_worker_and_its_scheduler(place):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         address = f'tcp://127.0.0.1:{s.getsockname()[1]}'
-    scheduler = lambda: started(
-        *'dask scheduler --host 127.0.0.1 --port'.split(),
-        address.split(':')[-1],
-        '--no-dashboard',
-        cwd=place,
-    )
-    worker = lambda: started(
-        'dask',
-        'worker',
-        address,
-        *'--nthreads 1 --no-dashboard --memory-limit 0'.split(),
-        cwd=place,
-    )
+
+    def scheduler():
+        return started(
+            *'dask scheduler --host 127.0.0.1 --port'.split(),
+            address.split(':')[-1],
+            '--no-dashboard',
+            cwd=place,
+        )
+
+    def worker():
+        return started(
+            'dask',
+            'worker',
+            address,
+            *'--nthreads 1 --no-dashboard --memory-limit 0'.split(),
+            cwd=place,
+        )
+
     pace(place, 0.5)
     with sweep(place, '--scheduler', address, '--quiet') as command:
         with scheduler() as first, worker() as w1, worker() as w2:

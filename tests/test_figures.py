@@ -1,6 +1,6 @@
 "The template of the supplement's figures, executed on synthetic runs"
 
-import nbformat, papermill, pytest
+import papermill
 from binreg_nb.paper import FIGURES
 from binreg_nb.synthetic import demo_run
 

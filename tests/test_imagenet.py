@@ -167,18 +167,21 @@ def test_the_recipe_is_the_papers():
 
 def test_dry_run_lists_the_table_with_time_and_disk(cmd, imagenet):
     d, _ = imagenet
-    plan = lambda *more: cmd(
-        'binreg-sweep',
-        *more,
-        *'--dataset imagenet --data'.split(),
-        d / 'data',
-        *'--pretrained --fp-epochs 0 --batch-size 4 --no-compile --out'.split(),
-        d / 'planned',
-        '--dry-run',
-        cwd=d,
-        TORCH_HOME=d / 'torch',
-        OMP_NUM_THREADS='1',
-    )
+
+    def plan(*more):
+        return cmd(
+            'binreg-sweep',
+            *more,
+            *'--dataset imagenet --data'.split(),
+            d / 'data',
+            *'--pretrained --fp-epochs 0 --batch-size 4 --no-compile --out'.split(),
+            d / 'planned',
+            '--dry-run',
+            cwd=d,
+            TORCH_HOME=d / 'torch',
+            OMP_NUM_THREADS='1',
+        )
+
     p = plan('table4', '--precision', 'fp32')
     assert p.returncode == 0, p.stderr
     lines = p.stdout.splitlines()

@@ -1,8 +1,7 @@
 "The library, the notebooks, the README and the template say the same thing"
 
-import ast, filecmp, json, re, shutil, subprocess, sys
+import ast, json, re, shutil, subprocess, sys
 from dataclasses import fields
-from pathlib import Path
 
 from conftest import BIN
 

@@ -5,21 +5,7 @@ import os, subprocess, sys
 import torch, torch.distributed as dist, torch.multiprocessing as mp
 from torch import nn
 
-
-def network():
-    "No BatchNorm, so that two processes with half a batch each are one with the whole; an offset, and layers without one"
-    torch.manual_seed(0)
-    layers = (
-        nn.Conv2d(3, 8, 3),
-        nn.ReLU(),
-        nn.Conv2d(8, 8, 3),
-        nn.Hardswish(),
-        nn.Conv2d(8, 8, 3),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 2),
-    )
-    return nn.Sequential(*layers)
+from members import network  # without BatchNorm two half batches are one whole
 
 
 def train(net, model, reg, x, steps=3):

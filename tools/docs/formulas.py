@@ -14,16 +14,11 @@ def typeset(page, used):
 
     def one(m):
         tex = html.unescape(m[2])
-        math = overlined(convert(plainer(tex), display='block' if m[1] == 'display' else 'inline'))
+        math = overlined(convert(tex, display='block' if m[1] == 'display' else 'inline'))
         used.update(html.unescape(re.sub('<[^>]*>', '', math)))
         return f'<span class="math {m[1]}">{math.replace("<math ", f"<math alttext={quoted(tex)} ", 1)}</span>'
 
     return SPAN.sub(one, page)
-
-
-def plainer(tex):
-    "Commands that the converter does not know, in others that it does"
-    return tex.replace(r'\lVert', r'\|').replace(r'\rVert', r'\|')
 
 
 def overlined(math):

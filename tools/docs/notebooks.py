@@ -2,7 +2,6 @@
 
 Each notebook gets a process of its own, since nbdev runs its exported cells to print their documentation."""
 import ast, multiprocessing, os, re, warnings
-from pathlib import Path
 
 import nbformat
 
