@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INITS', 'NEGATIVES', 'STAGE2', 'RAMPS', 'LAM_UNITS', 'NETWORKS', 'DATASETS', 'InputError', 'choose', 'whole',
-           'number', 'full_path', 'is_own', 'load_object', 'keep_memory', 'release_memory']
+           'number', 'full_path', 'from_here', 'is_own', 'load_object', 'keep_memory', 'release_memory']
 
 # %% ../nbs/00_core.ipynb #6153c74e
 import ctypes
@@ -81,6 +81,13 @@ def full_path(
     try: return Path(os.path.abspath(Path(path).expanduser()))
     except (RuntimeError, ValueError) as e:
         raise InputError(f'{what}={str(path)!r}: is no path ({e})') from None
+
+def from_here(
+    path, # A path
+)->Path:  # Relative to the current folder where it lies inside, else as it is
+    "A path as a person in this folder writes it, for messages"
+    here,path = Path.cwd(),Path(path)
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 # %% ../nbs/00_core.ipynb #c143d91b
 def is_own(

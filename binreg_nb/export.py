@@ -168,8 +168,11 @@ def _line(row):
     if row.written_first: text += f' (first in {row.written_first}: {row.written_why})'
     return f'{text}; load it with {row.option}' if row.option else text
 
-@guarded
-def main(argv=None):
+@guarded('binreg-export')
+def main(
+    argv=None, # Arguments; None for the command line's
+):
+    "The command `binreg-export`"
     a = _options().parse_args(argv)
     forms,ok = check_forms(a.form),True
     for folder in dict.fromkeys(p for f in a.folders for p in shippable(f)):

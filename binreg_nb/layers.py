@@ -44,6 +44,7 @@ def forward(self:QuantLayer,
     x:torch.Tensor, # Input
     act:str='',     # An activation of it, in the same pass: 'relu', 'relu6' or 'hardswish'
 )->torch.Tensor:
+    "The layer's own operation on quantized weights and input"
     if self._one_operator(x): return self._operator(plain(x), act)
     if act: x = getattr(nn.functional, act)(x)
     return self._compute(self.act_quantizer(x), self.weight_quantizer(self.weight))

@@ -471,7 +471,7 @@ def interval(
     if n < 2: return Interval(mean, -math.inf, math.inf, n, math.inf)
     se = max(d.std(ddof=1), floor)/n**.5
     low, high = scipy.stats.t.interval(CONFIDENCE, n - 1, mean, se) if se else (mean, mean)
-    return Interval(mean, low, high, n, se)
+    return Interval(*map(float, (mean, low, high)), n, float(se))
 
 # %% ../nbs/62_ledger.ipynb #30fdbc41
 def image_floor(

@@ -415,6 +415,7 @@ def grad_scale(self:LSQQuantizer,
 def forward(self:LSQQuantizer,
     x:Tensor,    # Values, any shape
 )->Tensor:       # Quantized values
+    "`x` on the grid, with LSQ's gradients; the first batch in training sets the grid"
     if self.observer is not None: return self.observer(x)
     if not self._ready and not torch.compiler.is_compiling(): self._start(x)
     grid = self.step,self.codes,self.offset,self.with_offset
@@ -445,6 +446,7 @@ def to_codes(self:LSQQuantizer,
 
 @patch
 def extra_repr(self:LSQQuantizer):
+    "What `print` shows of a quantizer: its bit width, codes and axis"
     parts = [f'n_bits={self.n_bits}', f'codes {self.Qn}..{self.Qp}']
     if self.axis is not None: parts.append(f'axis={self.axis}')
     if self.uses_offset: parts.append('offset')

@@ -20,7 +20,7 @@ from fastcore.xml import (Article, Body, Dd, Details, Div, Dl, Dt, Figcaption, H
                           Html, Img, Input, Label, Li, Meta, NotStr, P, Pre, Small, Span, Strong,
                           Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, ft, to_xml)
 from .claims import gap_text, gaps, not_judged, verdicts
-from .core import InputError
+from .core import InputError, from_here
 from .figures import bin_figure, curves_figure, dynamics_figure, read_layers
 from .ledger import (datasets_of, flat_table, ledger_caption, ledger_latex,
                               ledger_markdown, ledger_table, ledgers)
@@ -643,7 +643,9 @@ def _tables(a):
 
 def _export(leds, runs, a):
     "The files that were asked for"
-    if a.markdown: _write(a.markdown, '\n'.join(map(ledger_markdown, leds)))
+    if a.markdown:
+        tables = [f"## Table {o.attrs['table']}\n\n{ledger_markdown(o)}" for o in leds]
+        _write(a.markdown, '\n'.join(tables))
     if a.runs: _write(a.runs, runs_table(runs).to_csv(index=False))
     if a.latex: _write(a.latex, '\n'.join(map(ledger_latex, leds)))
     if not a.csv: return
@@ -710,7 +712,7 @@ def _say(args):
     if claims: yield '\n' + '\n'.join(claims)
     if names := _unfinished(runs):
         yield f"\n{_plural(len(names), 'run')} not finished: {_short(names)}"
-    yield f'\n{page}'
+    yield f'\n{from_here(page)}'
 
 def main(
     argv=None, # Arguments; None for the command line's

@@ -8,8 +8,8 @@ __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS
            'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
-import argparse, codecs, difflib, hashlib, importlib, json, math, os, platform, re, shutil
-import signal, sys, threading, time, warnings
+import argparse, codecs, difflib, functools, hashlib, importlib, json, math, os
+import platform, re, shutil, signal, sys, threading, time, warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from fastcore.basics import patch
 from fastcore.docments import docments
 from .core import DATASETS, INITS, LAM_UNITS, NEGATIVES, NETWORKS, RAMPS, STAGE2
-from .core import InputError, choose, full_path, is_own, keep_memory, number
-from .core import release_memory, whole
+from .core import InputError, choose, from_here, full_path, is_own, keep_memory
+from .core import number, release_memory, whole
 from .methods import METHODS, has_stage2, known_method, make_regularizer, own_regularizer
 
 # %% ../nbs/50_runs.ipynb #e32695c4
@@ -805,27 +805,33 @@ def any_terminal():
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='shown')
 
 # %% ../nbs/50_runs.ipynb #0c2fd77b
+def _prepare():
+    "What a command needs of its process"
+    any_terminal()
+    # so that worker processes end too
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
+    # of libraries, at import; nothing a reader of this line can do about them
+    warnings.filterwarnings('ignore', category=FutureWarning)
+
 def guarded(
-    f, # A function of the command line's arguments
-):     # The command
-    "Make a command: its `InputError`s become one line and exit status 2"
-    def main(argv=None):
-        prog = f'binreg-{f.__module__.split(".")[-1].removesuffix("s")}'
-        any_terminal()
-        # so that worker processes end too
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
-        # of libraries, at import; nothing a reader of this line can do about them
-        warnings.filterwarnings('ignore', category=FutureWarning)
-        try: return sys.exit(f(argv) or 0)
-        except InputError as e:
-            print(f"{prog}: {' '.join(str(e).splitlines())}", file=sys.stderr)
-            sys.exit(2)
-        except KeyboardInterrupt:
-            print(f'\n{prog}: stopped; what is finished is kept, '
-                  'the same command goes on from there', file=sys.stderr)
-            sys.exit(130)
-    return main
+    prog:str, # The command's name, for its messages
+):            # A decorator for a function of the command line's arguments
+    "Make a function a command: its `InputError`s become one line and exit status 2"
+    def decorate(f):
+        @functools.wraps(f)
+        def main(argv=None):
+            _prepare()
+            try: return sys.exit(f(argv) or 0)
+            except InputError as e:
+                print(f"{prog}: {' '.join(str(e).splitlines())}", file=sys.stderr)
+                sys.exit(2)
+            except KeyboardInterrupt:
+                print(f'\n{prog}: stopped; what is finished is kept, '
+                      'the same command goes on from there', file=sys.stderr)
+                sys.exit(130)
+        return main
+    return decorate
 
 def run_jobs(
     cfg:RunConfig, # A resolved configuration
@@ -860,8 +866,11 @@ def _results(m):
     return '  '.join(shown)
 
 # %% ../nbs/50_runs.ipynb #67abf927
-@guarded
-def main(argv=None):
+@guarded('binreg-run')
+def main(
+    argv=None, # Arguments; None for the command line's
+):
+    "The command `binreg-run`"
     # who does the runs is decided above this notebook, and Dask is slow to import
     from binreg_nb.engine import execute
     a = parse_settings(_options(), argv, ['out'] + [f.name for f in fields(RunConfig)])
@@ -883,4 +892,4 @@ def main(argv=None):
     for o,why in failed.items(): print(f'binreg-run: {o}: {why}', file=sys.stderr)
     if failed: return 1
     print(_results(finished(out)))
-    print(out/'run.ipynb' if (out/'run.ipynb').exists() else out)
+    print(from_here(out/'run.ipynb' if (out/'run.ipynb').exists() else out))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from .core import InputError, choose, full_path, whole
+from .core import InputError, choose, from_here, full_path, whole
 from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished
 from .runs import guarded, parse_settings, tell_broken
 
@@ -296,8 +296,11 @@ def _grid(a):
     return name, cfgs, Path(out or usual)
 
 # %% ../nbs/51_sweep.ipynb #eb2d1fd4
-@guarded
-def main(argv=None):
+@guarded('binreg-sweep')
+def main(
+    argv=None, # Arguments; None for the command line's
+):
+    "The command `binreg-sweep`"
     a = parse_settings(_parser(), argv, ('out',) + COMMON)
     how = ('jobs', 'dry_run', 'quiet', 'notebook', 'scheduler', 'retry_failed')
     jobs,dry,quiet,notebook,scheduler,retry = (a.pop(k) for k in how)
@@ -306,7 +309,7 @@ def main(argv=None):
     s = Sweep(cfgs, out)
     if dry: return print(s.plan(jobs, measure=True))
     n = len(s.left())
-    print(f"{len(s.jobs)} runs in {s.folder}: {f'{n} to do' if n else 'all done'}", flush=True)
+    print(f"{len(s.jobs)} runs in {from_here(s.folder)}: {f'{n} to do' if n else 'all done'}", flush=True)
     tell_broken(s.left())
     failed = s.run(jobs, quiet, notebook, scheduler, retry)
     for o,why in failed.items():
@@ -346,7 +349,7 @@ def _results(name, s):
     if led is None: yield text_table(summary_table(runs))
     else: yield f'{text_table(flat_table(led))}\n\n{ledger_caption(led)}'
     if name in ('figures', 'paper'): yield from _draw(s.folder, runs)
-    yield html_report(s.folder)
+    yield from_here(html_report(s.folder))
 
 def _draw(folder, runs):
     "Figures 1 to 5 of the sweep's runs, in the folder `figures`"

@@ -1,6 +1,9 @@
-"Run the notebooks' tests (nbdev-test), two at a time with the threads shared out; arguments are passed on. With --save, warnings (which name places on this machine) and the steps of progress bars are not kept"
+"""Run the notebooks' tests (nbdev-test), two at a time with the threads shared out
 
-import base64, io, os, subprocess, sys
+Arguments are passed on. With --save, outputs are kept, but for warnings (which name places on this
+machine) and the steps of progress bars."""
+
+import base64, io, os, re, subprocess, sys
 from pathlib import Path
 
 import nbformat
@@ -34,14 +37,16 @@ def smaller(png, limit=100_000):
 
 
 def tidy(output):
-    "The output without the steps of its progress bars, pictures small; None where it is a warning, or nothing is left"
+    "The output without a progress bar's steps, pictures small; None for a warning or nothing"
     if output.get('name') == 'stderr':
         return None
     if 'image/png' in output.get('data', {}):
         output.data['image/png'] = smaller(output.data['image/png'])
-    if output.output_type != 'stream' or '\r' not in output.text:
+    if output.output_type != 'stream':
         return output
-    output.text = as_terminal(output.text)
+    output.text = re.sub(r'^\[IPKernelApp\] WARNING.*\n?', '', output.text, flags=re.M)
+    if '\r' in output.text:
+        output.text = as_terminal(output.text)
     return output if output.text.strip() else None
 
 

@@ -1,6 +1,6 @@
-"""README.md and CONTRIBUTING.md from their notebooks: prose as it stands, code in fences, text outputs below it. `--check` only compares.
+"""README.md and CONTRIBUTING.md from their notebooks
 
-nbdev-readme does this with Quarto, which package registries do not carry."""
+Prose as it stands, code in fences, text outputs below it. `--check` only compares. nbdev-readme does this with Quarto, which package registries do not carry."""
 
 import re, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"Formulas as MathML, made when the site is built, with STIX Two Math beside them: no script, nothing to fetch"
+"Formulas as MathML, made when the site is built, with STIX Two Math beside them"
 
 import html, re
 from importlib.resources import files
@@ -16,7 +16,8 @@ def typeset(page, used):
         tex = html.unescape(m[2])
         math = overlined(convert(tex, display='block' if m[1] == 'display' else 'inline'))
         used.update(html.unescape(re.sub('<[^>]*>', '', math)))
-        return f'<span class="math {m[1]}">{math.replace("<math ", f"<math alttext={quoted(tex)} ", 1)}</span>'
+        math = math.replace('<math ', f'<math alttext={quoted(tex)} ', 1)
+        return f'<span class="math {m[1]}">{math}</span>'
 
     return SPAN.sub(one, page)
 
@@ -35,7 +36,7 @@ def quoted(text):
 
 
 def write_font(folder, used):
-    "STIX Two Math (SIL Open Font License 1.1), as ziamath carries it, cut down to the characters in use"
+    "STIX Two Math (SIL Open Font License 1.1) of ziamath, cut down to the characters in use"
     options = subset.Options(flavor='woff', layout_features=['*'], notdef_outline=True)
     font = subset.load_font(str(files('ziamath') / 'fonts/STIXTwoMath-Regular.ttf'), options)
     cut = subset.Subsetter(options)

@@ -1,33 +1,44 @@
 """Notebooks made ready for the site: nbdev's own processors, and what they need or leave to do
 
-Each notebook gets a process of its own, since nbdev runs its exported cells to print their documentation."""
+Each notebook gets a process of its own: nbdev runs its exported cells to print what they document."""
+
 import ast, multiprocessing, os, re, warnings
 
 import nbformat
 
 EXPORT = re.compile(r'^#\|\s*export[a-z]*\b.*$', re.M)
 DEFAULT_EXP = re.compile(r'^#\|\s*default_exp\s+(\S+)', re.M)
-MEASURED = 'results/digits' # The papermill templates as executed there stand in for the templates
+# Names of the library that prose uses as words, or for a thing of another library's or a method
+WORDS = 'Conv2d dataset machine need network precision quantize run shown spread truth'.split()
+MEASURED = 'results/digits'  # The papermill templates as executed there stand in for the templates
 
 
 def page_name(path):
-    "The name of a notebook's page, as nbdev's links to it have it: the module's, or the file's without its number"
+    "The name of a notebook's page in nbdev's links: the module's, or the file's without its number"
     cells = nbformat.read(path, 4).cells
-    module = next((m[1] for c in cells if c.cell_type == 'code' and (m := DEFAULT_EXP.search(c.source))), None)
+    module = next(
+        (m[1] for c in cells if c.cell_type == 'code' and (m := DEFAULT_EXP.search(c.source))), None
+    )
     return (module or re.sub(r'^\d+[a-zA-Z]?_', '', path.stem)) + '.ipynb'
 
 
 def sources(root):
     "page -> notebook, both relative to their folders"
-    found = [p for p in sorted((root/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
-    return {p.relative_to(root/'nbs').parent/page_name(p): p for p in found}
+    found = [
+        p for p in sorted((root / 'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts
+    ]
+    return {p.relative_to(root / 'nbs').parent / page_name(p): p for p in found}
 
 
 def split_imports(nb):
-    "nbdev runs cells that hold imports, alone: where there is other code beside them, only the imports may run"
+    "nbdev runs cells with imports, alone: of other code beside them, only the imports may run"
     cells = []
     for c in nb.cells:
-        if c.cell_type == 'code' and not EXPORT.search(c.source) and (imports := mixed_imports(c.source)):
+        if (
+            c.cell_type == 'code'
+            and not EXPORT.search(c.source)
+            and (imports := mixed_imports(c.source))
+        ):
             cells.append(nbformat.v4.new_code_cell('#| hide\n' + imports))
             c.source = '#| eval: false\n' + c.source
         cells.append(c)
@@ -35,31 +46,45 @@ def split_imports(nb):
 
 
 def mixed_imports(source):
-    "The import statements at the top level of a cell that holds others, too; '' where there is nothing to part"
+    "The imports at the top level of a cell that holds other code; '' where there is nothing to part"
     lines = ['' if l.startswith(('%', '!')) else l for l in source.splitlines()]
-    try: tree = ast.parse('\n'.join(lines))
-    except SyntaxError: return ''
+    try:
+        tree = ast.parse('\n'.join(lines))
+    except SyntaxError:
+        return ''
     kinds = ast.Import, ast.ImportFrom
-    if all(isinstance(o, kinds) for o in tree.body) or not any(isinstance(o, kinds) for o in ast.walk(tree)): return ''
+    if all(isinstance(o, kinds) for o in tree.body) or not any(
+        isinstance(o, kinds) for o in ast.walk(tree)
+    ):
+        return ''
     return '\n'.join(ast.unparse(o) for o in tree.body if isinstance(o, kinds)) or 'pass'
 
 
 def show_sources(nb):
     "Exported definitions are shown, folded, below their documentation"
     for c in nb.cells:
-        if c.cell_type != 'code' or not EXPORT.search(c.source) or 'hide' in c.source.splitlines()[0]: continue
-        if re.search(r'^\s*(def|class) ', c.source, re.M): c.source = re.sub(r'^#\|\s*export\b', '#| exports', c.source, count=1, flags=re.M)
+        if (
+            c.cell_type != 'code'
+            or not EXPORT.search(c.source)
+            or 'hide' in c.source.splitlines()[0]
+        ):
+            continue
+        if re.search(r'^\s*(def|class) ', c.source, re.M):
+            c.source = re.sub(r'^#\|\s*export\b', '#| exports', c.source, count=1, flags=re.M)
 
 
 def one_head(nb):
-    "The title and the line below it in one cell, with nothing else: nbdev looks for them there, and drops the rest"
+    "The title and the line below it in a cell of their own: nbdev drops what else is there"
     first = nb.cells[0]
-    if first.cell_type != 'markdown' or not first.source.startswith('# '): return
-    if '\n' not in first.source.strip() and nb.cells[1].source.startswith('> '): first.source += '\n\n' + nb.cells.pop(1).source
+    if first.cell_type != 'markdown' or not first.source.startswith('# '):
+        return
+    if '\n' not in first.source.strip() and nb.cells[1].source.startswith('> '):
+        first.source += '\n\n' + nb.cells.pop(1).source
     head = re.match(r'# .*\n*(?:> .*\n*)?', first.source)[0]
-    rest = first.source[len(head):].strip()
+    rest = first.source[len(head) :].strip()
     first.source = head.strip()
-    if rest: nb.cells.insert(1, nbformat.v4.new_markdown_cell(rest))
+    if rest:
+        nb.cells.insert(1, nbformat.v4.new_markdown_cell(rest))
 
 
 def as_terminal(text):
@@ -67,47 +92,75 @@ def as_terminal(text):
     lines = []
     for line in text.split('\n'):
         shown = ''
-        for part in line.split('\r'): shown = part + shown[len(part):]
-        if shown.strip() or '\r' not in line: lines.append(shown.rstrip())
+        for part in line.split('\r'):
+            shown = part + shown[len(part) :]
+        if shown.strip() or '\r' not in line:
+            lines.append(shown.rstrip())
     return '\n'.join(lines)
 
 
 def tidy_outputs(nb):
     "No warnings, no steps of progress bars; what is printed as Markdown, as Markdown"
     for c in nb.cells:
-        if c.cell_type != 'code' or not c.get('outputs'): continue
+        if c.cell_type != 'code' or not c.get('outputs'):
+            continue
         for o in c.outputs:
-            if o.output_type == 'stream': o.text = as_terminal(''.join(o.text))
-        c.outputs = [printed(o) for o in c.outputs if o.get('name') != 'stderr' and (o.output_type != 'stream' or o.text.strip())]
+            if o.output_type == 'stream':
+                o.text = as_terminal(''.join(o.text))
+        c.outputs = [
+            printed(o)
+            for o in c.outputs
+            if o.get('name') != 'stderr' and (o.output_type != 'stream' or o.text.strip())
+        ]
 
 
 def printed(output):
     "An output; where it is a stream that prints Markdown, as the site shows it"
-    if output.output_type != 'stream' or not output.text.startswith('```'): return output
+    if output.output_type != 'stream' or not output.text.startswith('```'):
+        return output
     return nbformat.v4.new_output('display_data', {'text/markdown': output.text.strip()})
 
 
 def relink(text, names, settings):
     "Links to notebooks, to results/ and to documented names, as the site has them"
-    if not settings['git_url']: text = re.sub(r'\[source\]\([^)]*\)\{[^}]*\}\n*', '', text)
+    if not settings['git_url']:
+        text = re.sub(r'\[source\]\([^)]*\)\{[^}]*\}\n*', '', text)
     base = settings['doc_host'] + settings['doc_baseurl'].rstrip('/') + '/'
     text = text.replace(f']({base}', '](/')
     text = re.sub(r'\]\((?:\.\./)+results/', '](/results/', text)
-    def page(m): return f"]({m[1] or ''}{names.get(m[2], m[2])}.{m[3]}"
+    text = re.sub(rf'\[(`(?:{"|".join(WORDS)})`)\]\([^)]*\)', r'\1', text)
+
+    def page(m):
+        return f"]({m[1] or ''}{names.get(m[2], m[2])}.{m[3]}"
+
     return re.sub(r'\]\(((?:\.\./)*(?:\w+/)*)(\w+)\.(ipynb|html)', page, text)
+
+
+def source_of(code):
+    "What a folded cell is called: by the definitions in it"
+    found = dict.fromkeys(re.findall(r'^(?:def|class) (\w+)', code, re.M))
+    return 'Source of ' + ', '.join(found)
 
 
 def after(nb, names, settings):
     "What is left to do when nbdev's processors have run"
     tidy_outputs(nb)
     for c in nb.cells:
-        if c.cell_type == 'raw': c.source = re.sub(r'^output-file:.*\n', '', c.source, flags=re.M) # the page's name says it
+        if c.cell_type == 'raw':
+            c.source = re.sub(
+                r'^output-file:.*\n', '', c.source, flags=re.M
+            )  # the page's name says it
         elif c.cell_type == 'code':
-            c.source = c.source.replace('#| code-fold: show\n#| code-summary: "Exported source"', '#| code-fold: true\n#| code-summary: "Source"')
+            c.source = c.source.replace(
+                '#| code-fold: show\n#| code-summary: "Exported source"',
+                f'#| code-fold: true\n#| code-summary: "{source_of(c.source)}"',
+            )
             for o in c.get('outputs', []):
                 md = o.get('data', {}).get('text/markdown')
-                if md: o['data']['text/markdown'] = relink(''.join(md), names, settings)
-        elif c.source: c.source = relink(c.source, names, settings)
+                if md:
+                    o['data']['text/markdown'] = relink(''.join(md), names, settings)
+        elif c.source:
+            c.source = relink(c.source, names, settings)
 
 
 def prepare(job):
@@ -116,6 +169,7 @@ def prepare(job):
     from fastcore.nbio import read_nb, write_nb
     from nbdev.config import get_config
     from nbdev.processors import FilterDefaults
+
     os.environ['IN_TEST'] = '1'
     os.chdir(src.parent)
     nb = nbformat.read(src, 4)
@@ -129,25 +183,34 @@ def prepare(job):
     nb.path_ = src
     FilterDefaults()(nb)
     cfg = get_config()
-    after(nb, names, {k: cfg[k] if k in cfg else getattr(cfg, k, '') for k in ('git_url', 'doc_host', 'doc_baseurl')})
+    after(
+        nb,
+        names,
+        {
+            k: cfg[k] if k in cfg else getattr(cfg, k, '')
+            for k in ('git_url', 'doc_host', 'doc_baseurl')
+        },
+    )
     write_nb(nb, dest)
 
 
 def stage(root, folder):
-    "All notebooks' page sources in `folder`; returns notebook name -> page name, both without suffix"
+    "All notebooks' page sources in `folder`; returns {notebook: page}, both without suffix"
     pages = sources(root)
     names = {p.stem: page.stem for page, p in pages.items()}
-    jobs = [(measured(root, p), folder/page, names) for page, p in pages.items()]
-    warnings.filterwarnings('ignore', category=FutureWarning) # fastai's, of torch.jit
+    jobs = [(measured(root, p), folder / page, names) for page, p in pages.items()]
+    warnings.filterwarnings('ignore', category=FutureWarning)  # fastai's, of torch.jit
     fork = 'fork' in multiprocessing.get_all_start_methods()
-    if fork: import binreg_nb.all, nbdev.processors # once, for all of them
+    if fork:
+        import binreg_nb.all, nbdev.processors  # once, for all of them
     context = multiprocessing.get_context('fork' if fork else None)
     with context.Pool(max(1, min(2, os.cpu_count() or 1)), maxtasksperchild=1) as pool:
-        for _ in pool.imap(prepare, jobs, chunksize=1): pass
+        for _ in pool.imap(prepare, jobs, chunksize=1):
+            pass
     return names
 
 
 def measured(root, path):
     "The executed copy of a template, where there is one"
-    executed = root/MEASURED/path.name
+    executed = root / MEASURED / path.name
     return executed if path.parent.name == 'experiments' and executed.exists() else path

@@ -1,4 +1,4 @@
-"""Pages that no notebook holds: what was measured, the names of the library, changelog and contributing"""
+"""Pages that no notebook holds: what was measured, the library's names, changelog, contributing"""
 
 import importlib, inspect, re, shutil
 
@@ -43,30 +43,20 @@ def results(root, stage):
 
 
 def folder_page(readme):
-    "A README with its folder's files linked and its pictures shown"
+    "A README with its folder's files linked"
     text = readme.read_text(encoding='utf-8')
 
     def link(m):
-        return (
-            f'[`{m[1]}`]({m[1]})'
-            if (readme.parent / m[1]).is_file() and not m[1].endswith('.ipynb')
-            else m[0]
-        )
+        is_here = (readme.parent / m[1]).is_file() and not m[1].endswith('.ipynb')
+        return f'[`{m[1]}`]({m[1]})' if is_here else m[0]
+
+    def linked(part):
+        if part.startswith('```'):
+            return part
+        return re.sub(r'(?<!\[)`([\w./-]+)`', link, part)
 
     parts = re.split(r'(^```.*?^```$)', text, flags=re.M | re.S)
-    text = ''.join(
-        p if p.startswith('```') else re.sub(r'(?<!\[)`([\w./-]+)`', link, p) for p in parts
-    )
-    pictures = [
-        f'![{p.stem}]({p.name})'
-        for p in sorted(readme.parent.glob('*.png'))
-        if f']({p.name})' not in text.replace(f'`]({p.name})', '')
-    ]
-    return (
-        text.rstrip()
-        + '\n\n'
-        + ('## Pictures\n\n' + '\n\n'.join(pictures) + '\n' if pictures else '')
-    )
+    return ''.join(map(linked, parts)).rstrip() + '\n'
 
 
 def api(root):
@@ -90,11 +80,9 @@ def api(root):
         if not rows:
             continue
         module = importlib.import_module(m)
-        parts.append(
-            f'## {m.rsplit(".", 1)[1]}\n\n{(module.__doc__ or "").strip()}\n\n| Name | |\n|---|---|\n'
-            + '\n'.join(rows)
-            + '\n'
-        )
+        name, about = m.rsplit('.', 1)[1], (module.__doc__ or '').strip()
+        table = '\n'.join(['| Name | |', '|---|---|', *rows])
+        parts.append(f'## {name}\n\n{about}\n\n{table}\n')
     return '\n'.join(parts)
 
 

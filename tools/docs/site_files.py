@@ -1,4 +1,4 @@
-"""The site's configuration for smalldocs, and its pages made whole: formulas, fonts, links, nothing from elsewhere"""
+"""The site's configuration for smalldocs, and its pages made whole: formulas, fonts, links"""
 
 import html, re, shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ THEMES = dict(light='cosmo', dark='darkly')
 
 
 def configure(root, stage, site, names, extra):
-    "smalldocs' _quarto.yml from the project's own: pages by their names, no fonts from the web, llms.txt"
+    "smalldocs' _quarto.yml from the project's own: pages by name, no fonts from the web, llms.txt"
     cfg = yaml.safe_load((root / '_quarto.yml').read_text(encoding='utf-8'))
     cfg['project']['output-dir'] = str(site)
     web = cfg['website']
@@ -53,7 +53,7 @@ def local_theme(name, stage):
 
 
 def finish(site):
-    "Formulas as MathML with their font, links to methods where their class stands, nothing from a CDN"
+    "Formulas as MathML with their font, links to methods where their class stands, no CDN"
     files = sorted(site.rglob('*.html'))
     ids = {f: set(re.findall(r'\bid="([^"]+)"', f.read_text(encoding='utf-8'))) for f in files}
     used = set()
@@ -64,6 +64,8 @@ def finish(site):
             f.read_text(encoding='utf-8'),
         )
         text = formulas.typeset(text, used)
+        text = re.sub(r'(?<=[ >])([\d.]+e-\d+)(?=[ <])', r'<span class="number">\1</span>', text)
+        text = re.sub(r'<td>([^<]{30,})</td>', r'<td class="prose">\1</td>', text)
         text = re.sub(
             r'href="([^"#:]*)#([^"]+)"',
             lambda m: f'href="{m[1]}{anchor(f, m[1], m[2], ids)}"',
@@ -74,7 +76,7 @@ def finish(site):
 
 
 def anchor(page, href, name, ids):
-    "The heading that a link points to: a method without one of its own is told of at its class, and else the page must do"
+    "The heading that a link points to: a method's own, else its class's, else the page"
     target = (page.parent / href).resolve() if href else page
     name = html.unescape(name)
     while name not in ids.get(target, {name}) and '.' in name:
