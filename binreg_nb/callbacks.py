@@ -468,7 +468,8 @@ def look_up(self:StepWatch):
     was,grew = self.start[n].mean().item(),now[n].max().item()
     raise TrainingDiverged(
         f'{n}: the step ran away from {was:.3g} to {grew:.3g} in epoch {self.epoch}, '
-        f'batch {self.iter}. Lower the learning rate, or give the steps a lower one (step_lr)')
+        f'batch {self.iter}. Lower the learning rate, give the steps a lower one (step_lr), '
+        "or start them at the least squared error (init='mse')")
 
 @patch
 @torch.no_grad()

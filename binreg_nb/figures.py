@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FONT', 'Panel', 'DYNAMICS', 'USUAL', 'Column', 'FORMATS', 'to_numpy', 'in_steps', 'bin_codes', 'step_unit',
-           'cell_edges', 'span', 'Picture', 'bin_colors', 'plot_bins', 'kurtosis', 'overall_span', 'plot_global',
-           'read_json', 'read_layers', 'spread_layers', 'shared_limits', 'bin_figure', 'curve_colors', 'read_history',
+           'cell_edges', 'span', 'bin_colors', 'plot_bins', 'kurtosis', 'overall_span', 'plot_global', 'read_json',
+           'read_layers', 'spread_layers', 'shared_limits', 'bin_figure', 'curve_colors', 'read_history',
            'curves_figure', 'read_dynamics', 'dynamics_figure', 'figure_runs', 'figure_layers', 'paper_figure',
            'bin_distance', 'figure_numbers', 'save_figure', 'draw_figures']
 

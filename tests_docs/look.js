@@ -38,7 +38,8 @@
   return {
     pale: [...new Set(pale)],
     raw: prose.filter(t => /\\(frac|mathrm|sum|hat|text|cdot|lambda|begin|overline)|\$[^$]*[\\_^][^$]*\$|^:::|\{\.[a-z]/.test(t)).map(t => t.trim().slice(0, 60)),
-    machine: texts.filter(t => /site-packages|\/home\/|\/root\//.test(t.data)).map(t => t.data.trim().slice(0, 80)),
+    machine: texts.filter(t => /site-packages|\/home\/|\/root\/|\/tmp\/tmp/.test(t.data)).map(t => t.data.trim().slice(0, 80)),
+    foreign: texts.filter(t => /\.\. note::|:(class|func|meth|ref):|(^|[^`])``[^`]/.test(t.data)).map(t => t.data.trim().slice(0, 80)),
     formulas: document.querySelectorAll('math').length,
     flat: [...document.querySelectorAll('math')].filter(m => m.getClientRects().length && m.getBoundingClientRect().height < 5).length,
     blank: [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 80)),

@@ -125,6 +125,10 @@ def test_neither_warnings_nor_hidden_cells_nor_places_on_a_machine_are_shown(see
     assert faults(seen, 'machine') == {}
 
 
+def test_no_method_shows_the_docstring_of_a_class_of_another_library(seen):
+    assert faults(seen, 'foreign') == {}
+
+
 def test_every_internal_link_leads_somewhere(seen, site, address):
     ids = {p: set(found['ids']) for p, found in seen['wide'].items()}
     broken = []
