@@ -1330,6 +1330,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'binreg_nb.runs.start_folder': ('runs.html#start_folder', 'binreg_nb/runs.py'),
                                 'binreg_nb.runs.tell_broken': ('runs.html#tell_broken', 'binreg_nb/runs.py'),
                                 'binreg_nb.runs.template': ('runs.html#template', 'binreg_nb/runs.py'),
+                                'binreg_nb.runs.top5': ('runs.html#top5', 'binreg_nb/runs.py'),
                                 'binreg_nb.runs.train_and_save': ('runs.html#train_and_save', 'binreg_nb/runs.py'),
                                 'binreg_nb.runs.write_json': ('runs.html#write_json', 'binreg_nb/runs.py')},
             'binreg_nb.sweep': { 'binreg_nb.sweep.Sweep': ('sweep.html#sweep', 'binreg_nb/sweep.py'),

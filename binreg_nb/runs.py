@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
-           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim',
+           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim', 'top5',
            'build', 'start_folder', 'regularizer', 'grids', 'machine', 'train_and_save', 'run', 'template',
            'run_notebook', 'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded',
            'run_jobs', 'main']
@@ -401,6 +401,15 @@ def claim(
     return out
 
 # %% ../nbs/50_runs.ipynb #9867fc4d
+def top5(
+    scores, # [images, classes]
+    labels, # [images]
+):          # A scalar tensor
+    "Share of the images whose class is among the five highest scores, or all where there are fewer"
+    # a plain function: fastai calls a partial of one by the name of what it wraps
+    from fastai.metrics import top_k_accuracy
+    return top_k_accuracy(scores, labels, k=min(5, scores.shape[-1]))
+
 def build(
     cfg:RunConfig, # A resolved configuration
 ):                 # A fastai Learner in full precision
@@ -411,7 +420,7 @@ def build(
     from binreg_nb.checkpoint import only_data
     from binreg_nb.distributed import world
     from fastai.losses import CrossEntropyLossFlat
-    from fastai.metrics import accuracy, top_k_accuracy
+    from fastai.metrics import accuracy
     from binreg_nb.data import get_dls
     from binreg_nb.depthwise import fast_depthwise
     from binreg_nb.networks import create_network
@@ -426,8 +435,6 @@ def build(
                              cfg.stride, cfg.modules)
     net = fast_depthwise(net)
     if cfg.channels_last: net = net.to(memory_format=torch.channels_last)
-    top5 = partial(top_k_accuracy, k=min(5, dls.c))
-    top5.__name__ = 'top5'
     learn = Learner(dls, net, loss_func=CrossEntropyLossFlat(),
                     opt_func=partial(SGD, mom=cfg.momentum), metrics=[accuracy, top5], lr=cfg.lr)
     learn.remove_cbs([c for c in learn.cbs if type(c).__name__ == 'ProgressCallback'])

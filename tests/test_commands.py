@@ -2,6 +2,7 @@
 
 import json, time
 
+import pandas as pd
 import pytest
 
 SHORT = ['--epochs', '2', '--subset', '200', '--no-compile']
@@ -117,6 +118,8 @@ def test_run_leaves_what_it_promises(done):
     } <= {f.name for f in out.iterdir()}
     assert m['status'] == 'ok'
     assert 0 < m['top1'] <= m['top5'] <= 100
+    last = pd.read_csv(out / 'history.csv').iloc[-1]
+    assert [100 * last.accuracy, 100 * last.top5] == pytest.approx([m['top1'], m['top5']])
     assert m['mse_qe'] > 0
     assert m['mbl'] > m['mse_qe']
     assert m['epochs_done'] == 2

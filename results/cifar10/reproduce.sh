@@ -25,7 +25,7 @@ REHEARSE=${REHEARSE:-0}
 net=(--dataset cifar10 --data "$DATA"); more=()
 if [ "$REHEARSE" != 0 ]; then
   RUNS=${REHEARSE_RUNS:-runs/rehearsal}; RESULTS=${REHEARSE_RESULTS:-$RUNS/results}; EPOCHS=3; FP_EPOCHS=2; SEARCH_EPOCHS=2; JOBS=1
-  net=(--dataset digits); more=(--subset 128 --no-compile --device cpu --bn-batches 2)
+  net=(--dataset digits); more=(--subset 128 --no-compile --device cpu --bn-batches 2 --eval-every 3)
 fi
 common=("${net[@]}" "${more[@]}" --fp-epochs "$FP_EPOCHS" --precision "$PRECISION" --no-notebook --quiet)
 mkdir -p "$RUNS" "$RESULTS"; begun=$SECONDS; trouble=0
