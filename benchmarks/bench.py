@@ -689,20 +689,20 @@ def picture(path, table):
     ]
     if not shown:
         return
-    fig, ax = plt.subplots(figsize=(9, 0.34 * len(shown) + 1), layout='constrained')
+    fig, ax = plt.subplots(figsize=(9, 0.42 * len(shown) + 1), layout='constrained')
     for i, r in enumerate(shown[::-1]):
         limit = float(r['target'].split()[1])
         ax.barh(i, r['ratio'], color='C0' if r['met'] == 'met' else 'C1')
         ax.plot([limit] * 2, [i - 0.4, i + 0.4], 'k', lw=2)
     ax.set_yticks(
-        range(len(shown)), [f"{r['what']}\n/ {r['against']}" for r in shown[::-1]], fontsize=6
+        range(len(shown)), [f"{r['what']}\n/ {r['against']}" for r in shown[::-1]], fontsize=8.5
     )
     ax.set(
         xscale='log',
         xlabel='ratio (black: the target; blue: met, orange: missed)',
         title=f"{shown[0]['device']}, {' and '.join(dict.fromkeys(str(r['threads']) for r in shown))} thread(s)",
     )
-    fig.savefig(path, dpi=90)
+    fig.savefig(path, dpi=100)
     plt.close(fig)
 
 

@@ -581,9 +581,14 @@ def first_difference(
     if not len(wrong): return '', ''
     r = wrong.iloc[0]
     if not r.codes_off: return r.layer, 'its output differs'
-    near = r.border <= AT_BORDER
-    where = f'within {r.border:.1g} steps of a border' if near else 'not at a border'
-    return r.layer, f'{r.codes_off} of its input codes are off by {r.off_by}, {where}'
+    return r.layer, f'{_codes(r.codes_off)} off by {r.off_by}, {_where(r.border)}'
+
+def _codes(n): return '1 of its input codes is' if n == 1 else f'{n} of its input codes are'
+
+def _where(border):
+    "Where the codes that differ lie, in words"
+    if border > AT_BORDER: return 'not at a border'
+    return f'within {border:.1g} steps of a border' if border else 'exactly on a border'
 
 # %% ../nbs/72_onnx_forms.ipynb #4b15ea0c
 def _leaf(o):

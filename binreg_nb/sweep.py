@@ -231,11 +231,13 @@ def _state(o):
     if failure(o): return f'left  {o.name} (failed: {failure(o)}; --retry-failed does it again)'
     return f'left  {o.name}' + (f' (unfinished: {broken(o)})' if broken(o) else '')
 
+def _minutes(secs): return f'{secs/60:.0f} min' if secs >= 60 else f'{secs:.0f} s'
+
 def _cost(secs, disk, n_jobs, n, guessed, unknown):
     if not n: return 'nothing to do'
     if n == unknown: return 'time unknown: no finished run of this network and dataset to go by'
     at_a_time = f' of computing, {n_jobs} runs at a time' if n_jobs > 1 else ''
-    text = f'about {secs/60:.0f} min{at_a_time}, and {disk/1e6:.0f} MB'
+    text = f'about {_minutes(secs)}{at_a_time}, and {disk/1e6:.0f} MB'
     if guessed: text += f'; {guessed} of them at least so long, from a few steps measured just now'
     return text + (f'; {unknown} are not counted, no finished run is like them' if unknown else '')
 

@@ -4,6 +4,8 @@ import importlib, inspect, re, shutil
 
 from binreg_nb import _modidx
 
+from notebooks import MEASURED
+
 
 def write(root, stage):
     "Write them; returns sidebar sections"
@@ -47,8 +49,13 @@ def folder_page(readme):
     text = readme.read_text(encoding='utf-8')
 
     def link(m):
-        is_here = (readme.parent / m[1]).is_file() and not m[1].endswith('.ipynb')
-        return f'[`{m[1]}`]({m[1]})' if is_here else m[0]
+        file = readme.parent / m[1]
+        if file.is_dir() and (file / 'README.md').exists():
+            return f'[`{m[1]}`]({m[1].rstrip("/")}/index.md)'
+        if file.is_file() and file.suffix == '.ipynb':
+            shown = str(file.parent).endswith(MEASURED)
+            return f'[`{m[1]}`](/experiments/{file.name})' if shown else m[0]
+        return f'[`{m[1]}`]({m[1]})' if file.is_file() else m[0]
 
     def linked(part):
         if part.startswith('```'):

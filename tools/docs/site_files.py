@@ -5,7 +5,7 @@ from pathlib import Path
 
 import smalldocs, yaml
 
-import formulas
+import formulas, readable
 
 HERE = Path(__file__).parent
 THEMES = dict(light='cosmo', dark='darkly')
@@ -65,7 +65,7 @@ def finish(site):
         )
         text = formulas.typeset(text, used)
         text = re.sub(r'(?<=[ >])([\d.]+e-\d+)(?=[ <])', r'<span class="number">\1</span>', text)
-        text = re.sub(r'<td>([^<]{30,})</td>', r'<td class="prose">\1</td>', text)
+        text = readable.figures(readable.tables(text), f)
         text = re.sub(
             r'href="([^"#:]*)#([^"]+)"',
             lambda m: f'href="{m[1]}{anchor(f, m[1], m[2], ids)}"',
