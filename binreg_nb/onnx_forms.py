@@ -287,7 +287,7 @@ def activations(self:Rewriter, node):
 
 @patch
 def times_seen(self:Rewriter, name):
-    "'' for a layer's first call, '.1' for its second"
+    "`''` for a layer's first call, `'.1'` for its second"
     n = self.seen.get(name, 0)
     self.seen[name] = n + 1
     return f'.{n}' if n else ''

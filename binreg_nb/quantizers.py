@@ -59,7 +59,7 @@ ACTIVATIONS = dict( # name -> the function and its derivative, as PyTorch comput
 
 # %% ../nbs/10_quantizers.ipynb #c3ec9c63
 def act_forward(x, step, lo, hi, *offset, act=''):
-    "x̂ of the activation of `x`; `act` is a name of `ACTIVATIONS`, or '' for `x` itself"
+    "x̂ of the activation of `x`; `act` is a name of `ACTIVATIONS`, or `''` for `x` itself"
     z = ACTIVATIONS[act][0](x.to(step.dtype)) if act else x
     f = offset_forward if offset else lsq_forward
     return f(z, step, lo, hi, *offset).to(x.dtype)

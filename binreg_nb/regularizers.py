@@ -227,6 +227,7 @@ def lam_of(self:Regularizer,
 def __call__(self:Regularizer,
     model, # A quantized model
 )->Tensor: # Scalar
+    "`lam` times the sum (or mean) over the low-bit layers; raises `InputError` if there is none"
     name,layers = type(self).__name__,low_bit_layers(model)
     if not layers:
         raise InputError(f'{name}: the model has no low-bit layer; call quantize_model first')

@@ -824,7 +824,7 @@ def _prepare():
 def guarded(
     prog:str, # The command's name, for its messages
 ):            # A decorator for a function of the command line's arguments
-    "Make a function a command: its `InputError`s become one line and exit status 2"
+    "Make a function a command: each `InputError` becomes one line and exit status 2"
     def decorate(f):
         @functools.wraps(f)
         def main(argv=None):

@@ -118,7 +118,7 @@ ABLATIONS = dict( # question -> (method, changes)
 
 @sweep
 def ablation(base):
-    "MobileNetV3-Small (or --network) at 2 bits: what the paper leaves open, one change at a time"
+    "MobileNetV3-Small (or `--network`) at 2 bits: what the paper leaves open, one change at a time"
     given = base.network != RunConfig().network
     network = base.network if given else 'mobilenet_v3_small'
     one = replace(base, network=network, w_bits=2, a_bits=2)

@@ -46,6 +46,7 @@
     whole: document.querySelectorAll('.figure-whole img').length,
     small: [...document.querySelectorAll('.figure-whole img')].filter(i => i.getBoundingClientRect().width < 55*parseFloat(i.style.getPropertyValue('--inches'))).map(i => i.src.slice(-40)),
     squeezed: [...document.querySelectorAll('main :is(td, th)')].filter(e => e.checkVisibility() && e.textContent.trim().length > 30 && e.getBoundingClientRect().width < 150).map(e => e.textContent.trim().slice(0, 40)),
+    cut: [...document.querySelectorAll('main td')].filter(e => /\S\.\.\.$/.test(e.textContent.trim())).map(e => e.textContent.trim()),
     overflow: document.documentElement.scrollWidth - wide,
     stick: document.documentElement.scrollWidth > wide ? [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > wide + 1).slice(0, 3).map(e => `${e.tagName}.${e.className}`) : [],
     links: [...document.querySelectorAll('a[href]')].map(a => a.href),

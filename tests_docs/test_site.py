@@ -118,6 +118,7 @@ def test_no_page_scrolls_sideways(seen):
 def test_figures_and_tables_can_be_read_at_any_width(seen):
     assert faults(seen, 'small') == {}, 'fewer than 55 pixels to an inch: letters of 10 points get lost'
     assert faults(seen, 'squeezed') == {}, 'sentences in columns of a word or two'
+    assert faults(seen, 'cut') == {}, 'cells that the table cut off'
     assert seen['narrow']['tutorials/why_bins.html']['whole'] > 0, 'figures open at full size'
 
 

@@ -14,7 +14,8 @@ def typeset(page, used):
 
     def one(m):
         tex = html.unescape(m[2])
-        math = overlined(convert(tex, display='block' if m[1] == 'display' else 'inline'))
+        math = convert(tex, display='block' if m[1] == 'display' else 'inline')
+        math = overlined(close_bars(signs(math)))
         used.update(html.unescape(re.sub('<[^>]*>', '', math)))
         math = math.replace('<math ', f'<math alttext={quoted(tex)} ', 1)
         return f'<span class="math {m[1]}">{math}</span>'
@@ -29,6 +30,20 @@ def overlined(math):
         r'<mrow class="overline">\1</mrow>',
         math,
     )
+
+
+def signs(math):
+    "A minus after a comma, a bracket or an equals sign belongs to its number: browsers set it as a difference"
+    return re.sub(
+        r'(<mo[^>]*>&#x000(?:2C|28|7B|5B|3D);</mo>)<mo>&#x02212;</mo>',
+        r'\1<mo form="prefix" lspace="0" rspace="0">&#x02212;</mo>',
+        math,
+    )
+
+
+def close_bars(math):
+    "The bars of an absolute value stand close: browsers take a bar in the middle for a relation"
+    return re.sub(r'<mo[^>]*>&#x0007C;</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>', math)
 
 
 def quoted(text):

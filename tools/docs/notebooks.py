@@ -2,7 +2,7 @@
 
 Each notebook gets a process of its own: nbdev runs its exported cells to print what they document."""
 
-import ast, multiprocessing, os, re, warnings
+import ast, multiprocessing, os, re, textwrap, warnings
 
 import nbformat
 
@@ -95,8 +95,15 @@ def as_terminal(text):
         for part in line.split('\r'):
             shown = part + shown[len(part) :]
         if shown.strip() or '\r' not in line:
-            lines.append(shown.rstrip())
+            lines += wrapped(shown.rstrip())
     return '\n'.join(lines)
+
+
+def wrapped(line):
+    "A sentence that is longer than a page is wide, in lines; a table's row as it is"
+    if len(line) <= 100 or re.search(r'\S {2,}\S', line):
+        return [line]
+    return textwrap.wrap(line, 96, subsequent_indent='    ', break_on_hyphens=False)
 
 
 def tidy_outputs(nb):
@@ -142,6 +149,12 @@ def source_of(code):
     return 'Source of ' + ', '.join(found)
 
 
+def plain_names(text):
+    "Documentation with special methods' names as they are, and types without the notebook's own module"
+    text = text.replace('__main__.', '')
+    return re.sub(r'^(#+ .*?)__(\w+)__', r'\1\\_\\_\2\\_\\_', text, flags=re.M)
+
+
 def after(nb, names, settings):
     "What is left to do when nbdev's processors have run"
     tidy_outputs(nb)
@@ -151,6 +164,8 @@ def after(nb, names, settings):
                 r'^output-file:.*\n', '', c.source, flags=re.M
             )  # the page's name says it
         elif c.cell_type == 'code':
+            if c.source.startswith('%%'):  # a file to write: what stands in it is the file's
+                c.source = c.source.replace('#| eval: false\n', '')
             c.source = c.source.replace(
                 '#| code-fold: show\n#| code-summary: "Exported source"',
                 f'#| code-fold: true\n#| code-summary: "{source_of(c.source)}"',
@@ -158,7 +173,8 @@ def after(nb, names, settings):
             for o in c.get('outputs', []):
                 md = o.get('data', {}).get('text/markdown')
                 if md:
-                    o['data']['text/markdown'] = relink(''.join(md), names, settings)
+                    md = plain_names(''.join(md))
+                    o['data']['text/markdown'] = relink(md, names, settings)
         elif c.source:
             c.source = relink(c.source, names, settings)
 

@@ -37,7 +37,8 @@ def results(root, stage):
     for f in stage.glob('results/**/tables.md'):
         text = f.read_text(encoding='utf-8')
         if not text.startswith('# '):
-            f.write_text(f'# Tables: {f.parent.name}\n\n{text}', encoding='utf-8')
+            name = (f.parent / 'index.md').read_text(encoding='utf-8').splitlines()[0].lstrip('# ')
+            f.write_text(f'# {name}: the numbers\n\n{text}', encoding='utf-8')
     return [
         str(p.relative_to(stage))
         for p in sorted(stage.glob('results/**/*.md'), key=lambda p: (p.parent.parts, p.name))
