@@ -631,6 +631,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'binreg_nb.fused._for_functorch': ('fused.html#_for_functorch', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._forget': ('fused.html#_forget', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._gather': ('fused.html#_gather', 'binreg_nb/fused.py'),
+                                 'binreg_nb.fused._import_compiler': ('fused.html#_import_compiler', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._spread': ('fused.html#_spread', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused._spread_grads': ('fused.html#_spread_grads', 'binreg_nb/fused.py'),
                                  'binreg_nb.fused.flat': ('fused.html#flat', 'binreg_nb/fused.py'),

@@ -5,7 +5,7 @@ __all__ = ['SMALL', 'LARGE', 'set_compile', 'Fused', 'is_symbolic', 'is_dense', 
            'plain', 'operator']
 
 # %% ../nbs/05_fused.ipynb #e4604ef6
-import functools, warnings
+import functools, logging, warnings
 import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
@@ -57,9 +57,18 @@ def _examples(args):
         return a.new_ones(rows, 1) if a.dim() == 2 else a.detach().clone()
     return [like(a) for a in args]
 
+def _import_compiler():
+    "Without its warning on a machine that has CUDA's compiler and no GPU: a red box that helps nobody"
+    logger = logging.getLogger('torch.utils.cpp_extension')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try: import torch.utils.cpp_extension
+    finally: logger.setLevel(level)
+
 def _compiled(f, args):
     "`f`, compiled for arguments of this kind"
     # imported here: it takes seconds, and who never trains never needs it
+    _import_compiler()
     from torch._inductor import config, standalone_compile
     from torch.fx.experimental.proxy_tensor import make_fx
     if torch._dynamo.config.disable: return f

@@ -16,6 +16,7 @@ print(len([o for o in seen if 'without compilation' in str(o.message)]))
 
 
 def warned(tmp_path, **env):
+    "How often a process says that it runs without compilation"
     p = subprocess.run(
         [sys.executable, '-c', CODE],
         capture_output=True,
@@ -32,3 +33,23 @@ def test_without_a_compiler_it_runs_eagerly_and_says_so_once(tmp_path):
 
 def test_compilation_can_be_disabled_by_torchs_own_switch(tmp_path):
     assert warned(tmp_path, TORCH_COMPILE_DISABLE='1') == 0
+
+
+def test_cudas_compiler_without_a_gpu_makes_no_red_box(tmp_path):
+    "PyTorch warns of it when its compiler is imported"
+    nvcc = tmp_path / 'bin/nvcc'
+    nvcc.parent.mkdir()
+    nvcc.write_text('#!/bin/sh\n')
+    nvcc.chmod(0o755)
+    cuda = dict(CUDA_HOME=str(tmp_path), CUDA_VISIBLE_DEVICES='')
+
+    def said(code):
+        p = subprocess.run(
+            [sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ, **cuda}
+        )
+        assert p.returncode == 0, p.stderr
+        return p.stderr
+
+    assert 'No CUDA runtime' in said('import torch.utils.cpp_extension')
+    ours = 'from binreg_nb.fused import _import_compiler as go; go(); import torch.utils.cpp_extension'
+    assert said(ours) == ''
