@@ -11,8 +11,8 @@ import pandas as pd, torch
 from . import learner # adds `quantize`
 from .core import InputError, choose, whole
 from .layers import model_inputs, move_to
-from .onnx_forms import FORMS, default_opset, export_onnx, need, trace
-from .packed import load_low_bit, save_low_bit
+from .onnx_forms import FORMS, container, default_opset, export_onnx, need, trace
+from .packed import free_place, load_low_bit, save_low_bit
 from .runs import Parser, RunConfig, broken, build, finished, grids, guarded
 
 # %% ../nbs/73_export.ipynb #87b91684
@@ -102,16 +102,24 @@ def export_run(
     "Turn a run into files; raises `InputError`"
     forms,folder = check_forms(forms),Path(folder)
     out = Path(out) if out else folder
-    cfg,learn,rows,graphs = _config(folder),load_run(folder, data),[],{}
+    cfg,name = _config(folder),folder.resolve().name
+    files = {f:free_place(out/f"{name}.{f}.{_ENDING.get(f, 'onnx')}", force) for f in forms}
+    _check_opset(cfg, forms, opset)
+    learn,rows,graphs = load_run(folder, data),[],{}
     float32_kB = 4e-3*sum(p.numel() for p in learn.model.parameters())
     batches = [b for b,_ in zip(learn.dls.valid, range(whole('n_batches', n_batches, 1)))]
     out.mkdir(parents=True, exist_ok=True)
-    for f in forms:
-        file = out/f"{folder.resolve().name}.{f}.{_ENDING.get(f, 'onnx')}"
+    for f,file in files.items():
         if f == 'packed': row = _packed(learn, cfg, file, batches, force, check)
         else: row = _onnx(learn, file, f, opset, fold_bn, batches, force, check, graphs)
         rows.append(dict(row, file=file, float32_kB=float32_kB))
     return pd.DataFrame(rows)
+
+def _check_opset(cfg, forms, opset):
+    "Raise `InputError` for an operator set without the types, before anything is loaded"
+    if opset is None: return
+    whole('opset', opset, 18, 25)
+    if 'qdq' in forms: container(min(cfg.w_bits, cfg.a_bits), 'qdq', opset)
 
 def _onnx(learn, file, form, opset, fold_bn, batches, force, check, graphs):
     "Write one form; graphs of the same operator set are traced once"
