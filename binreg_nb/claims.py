@@ -31,9 +31,12 @@ def _bad(r):
 def _gap(sel, network, bits):
     "LSQ's gap to full precision at one place"
     fp, lsq = seed_rows(sel, network, 'fp'), seed_rows(sel, network, 'lsq', bits)
-    i = interval(paired(fp, lsq, 'top1'), image_floor(sel.attrs['images']))
+    begun = lsq.get('start_top1', pd.Series(dtype=float)).dropna()
+    lost = (begun - lsq.top1).dropna() if len(begun) else paired(fp, lsq, 'top1')
+    i = interval(lost, image_floor(sel.attrs['images']))
     real = i.n >= MIN_SEEDS and i.low > 0 and i.mean >= MIN_GAP
-    return dict(network=network, bits=bits, fp=fp.top1.mean(), lsq=lsq.top1.mean(), gap=i.mean,
+    full = begun if len(begun) else fp.top1
+    return dict(network=network, bits=bits, fp=full.mean(), lsq=lsq.top1.mean(), gap=i.mean,
                 low=i.low, high=i.high, n=i.n, diverged=_bad(lsq), real=real)
 
 def gaps(

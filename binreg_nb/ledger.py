@@ -25,8 +25,9 @@ from .runs import NO_EFFECT, RunConfig, WD_FACTOR
 TABLES = (1, 2, 3, 4)
 _DEFAULT = RunConfig()
 _LINE = ('network', 'method', 'w_bits', 'a_bits', 'lam', 'warmup_epochs', 'seed')
+_QUANTIZING = ('init', 'bn_batches') # of the shared ones, those that full precision has not
 _SHARED = ('dataset', 'size', 'subset', 'stride', 'batch_size', 'momentum', 'eval_every',
-           'pretrained', 'precision') # must be the same in a whole table
+           'pretrained', 'precision', *_QUANTIZING) # must be the same in a whole table
 _TUNED = ('lr', 'weight_decay') # must be the same for a network
 _GROUPED = {*_LINE, *_SHARED, *_TUNED, *NO_EFFECT, 'fp_epochs', 'epochs'}
 _METHOD = [f.name for f in fields(RunConfig) if f.name not in _GROUPED] # must be the default
@@ -56,10 +57,11 @@ def _usual(c):
     return all(_get(c, k) == getattr(_DEFAULT, k) for k in _METHOD)
 
 # %% ../nbs/62_ledger.ipynb #a75bb44e
-def _setting(c):
+def _setting(c, start_epochs=None):
     "What must be the same in a whole table"
     epochs, start = _get(c, 'epochs'), _get(c, 'fp_epochs')
     if c['method'] == 'fp' or start == -1: start = epochs
+    if start_epochs and start_epochs == start_epochs: start = int(start_epochs) # as the run tells
     return Setting(*(_get(c, k) for k in _SHARED), start, epochs)
 
 def _tuned(c):
@@ -91,8 +93,9 @@ def place_runs(
         if epochs not in lines: lines[epochs] = _by_place(epochs)
         for n,i,l in lines[epochs].get(_place(c), []):
             if not _fits(c, l, lam_scale): continue
+            setting = _setting(c, r.get('start_epochs'))
             out.append(r | dict(table=n, line=i, m=l['m'], table_lam=l['table_lam'],
-                                setting=_setting(c), tuned=_tuned(c)))
+                                setting=setting, tuned=_tuned(c)))
     return pd.DataFrame(out)
 
 # %% ../nbs/62_ledger.ipynb #9542d872
@@ -182,7 +185,9 @@ def _images(sel, s):
 
 def _belongs(s, method, best):
     "Is a run of setting `s` one of setting `best`? Full precision may have trained for longer"
-    return tuple(s)[:-1] == tuple(best)[:-1] if method == 'fp' else tuple(s) == tuple(best)
+    if method != 'fp': return tuple(s) == tuple(best)
+    passed_over = *_QUANTIZING, 'epochs'
+    return all(getattr(s, k) == getattr(best, k) for k in Setting._fields if k not in passed_over)
 
 def _one_tuning(sel, tables):
     "For each network the learning rate and weight decay with the most runs; `InputError` on a tie"
@@ -343,6 +348,7 @@ def _measured_on(led):
     seeds = sorted({int(i) for x in per_line for i in x.split(', ')})
     start = '' if s.fp_epochs == s.epochs else f', from {s.fp_epochs} epochs of full precision'
     extra = [f', {k} {getattr(s, k)}' for k in ('subset', 'size', 'stride') if getattr(s, k)]
+    extra += [f', {k} {getattr(s, k)}' for k in _QUANTIZING if getattr(s, k) != getattr(_DEFAULT, k)]
     plural = 's' if len(seeds) > 1 else ''
     unequal = '' if len(set(per_line)) < 2 else ' (not all on every line)'
     return (f"{_data_name(s.dataset)}, {s.epochs} epochs{start}{''.join(extra)}, "

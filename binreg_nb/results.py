@@ -15,7 +15,7 @@ from pathlib import Path
 from .core import InputError
 from .figures import read_json
 from .paper import method_label, method_rank
-from .runs import NO_EFFECT, RECORDS, UNUSED, broken, check_types, finished
+from .runs import NO_EFFECT, RECORDS, UNUSED, broken, check_types, finished, start_record
 
 # %% ../nbs/61_results.ipynb #e245a756
 NEEDED = ('network', 'dataset', 'method', 'w_bits', 'a_bits')
@@ -69,7 +69,13 @@ def _load_run(d):
     try: check_types(c)
     except InputError as e: raise InputError(f'config.json: {e}') from None
     numbers = {k: _measured(m, k) for k in ('top1', 'top5', 'mse_qe', 'mbl', 'seconds')}
+    if 'start_top1' not in m: m.update(_older_start(c))
     return RECORDED | c | m | numbers | dict(config=c, path=str(d))
+
+def _older_start(c):
+    "What a run began from that is too old to tell, while that folder is there"
+    start = c.get('start')
+    return start_record(start) if start and Path(start).is_dir() else {}
 
 def _measured(m, k):
     "A metric as a float; nan where there is none"
@@ -196,7 +202,7 @@ def text_table(
 # %% ../nbs/61_results.ipynb #2c055d76
 RESULTS = ('status', 'reason', 'top1', 'top5', 'top1_stale', 'top5_stale', 'mse_qe', 'mbl',
            'spread', 'kurtosis', 'epochs_done', 'seconds', 'n_valid', 'machine', 'version',
-           'finished')
+           'finished', 'start_top1', 'start_epochs')
 
 def runs_table(
     runs:pd.DataFrame, # As `load_runs` gives them

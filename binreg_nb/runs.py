@@ -3,9 +3,9 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
            'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim', 'top5',
-           'build', 'start_folder', 'regularizer', 'grids', 'machine', 'train_and_save', 'run', 'template',
-           'run_notebook', 'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal', 'guarded',
-           'run_jobs', 'main']
+           'build', 'start_folder', 'regularizer', 'grids', 'machine', 'start_record', 'train_and_save', 'run',
+           'template', 'run_notebook', 'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal',
+           'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
 import argparse, codecs, difflib, functools, hashlib, importlib, json, math, os
@@ -576,7 +576,14 @@ def machine()->str:
     version = torch.__version__.split('+')[0]
     return f'{gpu}{os.cpu_count()} CPU cores ({platform.machine()}), torch {version}'
 
-def _save(cfg, learn, out, status, seconds):
+def start_record(
+    start, # Folder of the full-precision run that another one began from, or None
+)->dict:   # start_top1 (percent), start_epochs; both None where there is none
+    "What a run began from, for its own record"
+    began = (finished(start) or {}) if start else {}
+    return dict(start_top1=began.get('top1'), start_epochs=began.get('epochs_done'))
+
+def _save(cfg, learn, out, status, seconds, start=None):
     from safetensors.torch import save_file
     from binreg_nb import __version__
     from binreg_nb.distributed import bare, rank
@@ -602,7 +609,7 @@ def _save(cfg, learn, out, status, seconds):
         n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values),
         seconds=round(seconds, 1), collapsed_steps=list(learn.step_watch.collapsed),
         low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__,
-        finished=time.strftime('%Y-%m-%d %H:%M:%S'))
+        finished=time.strftime('%Y-%m-%d %H:%M:%S'), **start_record(start))
     # the last thing done with the learner: its recorder starts anew
     metrics.update(_stale_accuracy(learn))
     if rank() == 0: write_json(out/'metrics.json', metrics)
@@ -634,7 +641,8 @@ def train_and_save(
     old = set_compile(cfg.compile)
     try:
         with _together(cfg, learn): status = _train(cfg, learn, out)
-        _save(cfg, learn, out, status, time.time() - begun + getattr(learn, 'earlier', 0.))
+        seconds = time.time() - begun + getattr(learn, 'earlier', 0.)
+        _save(cfg, learn, out, status, seconds, start)
     finally: set_compile(old)
 
 # %% ../nbs/50_runs.ipynb #222aafad
