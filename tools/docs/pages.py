@@ -34,7 +34,7 @@ def results(root, stage):
     for f in sorted((root / 'results').rglob('README.md')):
         page = stage / f.relative_to(root).with_name('index.md')
         page.write_text(folder_page(f), encoding='utf-8')
-    for f in stage.glob('results/**/tables.md'):
+    for f in stage.glob('results/**/*tables.md'):
         text = f.read_text(encoding='utf-8')
         if not text.startswith('# '):
             name = (f.parent / 'index.md').read_text(encoding='utf-8').splitlines()[0].lstrip('# ')
