@@ -6,8 +6,16 @@ import pytest
 if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # two processes share the cores
 
+# Minutes each: begun first, so that no process is left with one of them in the end
+LONG = 'commands resume reproduce engine imagenet tools distributed properties export'.split()
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+
+
+def pytest_collection_modifyitems(items):
+    "The long files first, the others as they come"
+    rank = {f'test_{name}': i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope='session')
