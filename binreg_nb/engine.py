@@ -11,7 +11,9 @@ import tempfile, threading, time, traceback, uuid
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from dask.distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker
+from dask.distributed import (CancelledError, Client, KilledWorker, LocalCluster, WorkerPlugin,
+                              get_worker)
+from distributed.comm import CommClosedError
 from filelock import FileLock, Timeout
 from fastcore.basics import patch
 from .core import InputError, is_own
@@ -385,7 +387,9 @@ def take(self:Engine,
 )->bool:         # Is there a result? False: the scheduler lost it
     "Take the result of a task; raises `InputError` for what is no run's fault"
     if future.status in ('cancelled', 'lost'): return False
-    r = _result(future, out, folder)
+    try: r = _result(future, out, folder)
+    # the scheduler went while the result was on its way
+    except (CommClosedError, CancelledError): return False
     if r['status'] == 'disk':
         raise InputError(f"{out}: {r['why']}: make room, or name another folder; what is finished "
                          "is kept, the same command goes on from there")
