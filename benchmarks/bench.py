@@ -1,6 +1,6 @@
 """What quantization costs, as ratios measured side by side: prints a table, writes results/bench-<cpu|gpu>.csv and the picture.
 
-python benchmarks/bench.py [--device cuda] [--threads N] [--quick] [--only op,reg,step,memory,import,first,graph,profile] [--kept]
+python benchmarks/bench.py [--device cuda] [--threads N] [--quick] [--only op,kernels,reg,step,compiled,memory,import,first,graph,profile] [--kept]
 Every number is a median over repetitions in which the two sides take turns; the spread is the distance between the quartiles.
 On a CPU, operations and steps are measured twice: as PyTorch gets its memory from the system, and with memory kept in the process
 (`binreg_nb.core.keep_memory`, as runs do), for both sides alike."""
@@ -17,6 +17,7 @@ parser.add_argument(
 )
 parser.add_argument('--quick', action='store_true', help='small sizes, to see that everything runs')
 parser.add_argument('--only', default='')
+parser.add_argument('--networks', default='', help='for steps and memory; all three by default')
 parser.add_argument('--kept', action='store_true', help='keep freed memory in the process')
 parser.add_argument('--out', default=str(Path(__file__).resolve().parent.parent / 'results'))
 args = parser.parse_args()
@@ -28,9 +29,10 @@ from torch import nn
 from torch.nn import functional as F
 from binreg_nb.core import keep_memory
 from binreg_nb.depthwise import fast_depthwise
+from binreg_nb.graphs import Shell, Term, record
 from binreg_nb.layers import calibrate, quant_layers, quantize_model
 from binreg_nb.networks import create_network
-from binreg_nb.quantizers import lsq, quantize, quantize_grads
+from binreg_nb.quantizers import lsq, quantize, quantize_grads, values_per_step
 from binreg_nb.regularizers import BinReg, bin_reg
 
 warnings.filterwarnings('ignore')
@@ -289,6 +291,46 @@ def bench_op():
             )
 
 
+def captured(f, n):
+    "A CUDA graph of `n` calls: what the kernels cost, without the time it takes to launch them"
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        f()
+        f()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(n):
+            f()
+    return graph.replay
+
+
+def bench_kernels():
+    "The operation's kernels alone, in float32 and bfloat16"
+    if not gpu:
+        return print('kernels: only on a GPU')
+    sizes = [(4, 64, 32, 32)] if quick else [(64, 64, 32, 32), (1024, 64, 32, 32), (4096, 64, 32, 32)]
+    for shape, dtype in [(s, d) for s in sizes for d in (torch.float32, torch.bfloat16)]:
+        x = torch.randn(shape, device=dev).relu().to(dtype).requires_grad_()
+        g = torch.randn(shape, device=dev).to(dtype)
+        s = torch.tensor(0.4, device=dev, requires_grad=True)
+        scale = (x[0].numel() * 3) ** -0.5
+        forms = dict(
+            ours=lambda: lsq(x, s, 0, 3, g=scale),
+            detach=lambda: detach_op(x, s, 0, 3, scale).to(dtype),
+        )  # torch's own asks the device for its zero point, which cannot be recorded
+        n = 20 if x.numel() < 2**24 else 4
+        sides = dict(copy=captured(lambda: x.detach().clone(), n))
+        for k, f in forms.items():
+            sides[k] = captured(lambda f=f: torch.autograd.grad(f(), (x, s), g), n)
+        t = measure(sides, reps=30)
+        size = f'{x.numel() * x.element_size() / 2**20:.0f} MB of {str(dtype)[6:]}'
+        what = f'LSQ op, forward + backward, kernels alone, {size}'
+        row('kernels', what, 'a copy of the tensor (clone)', t, 'ours', 'copy', 2.5)
+        row('kernels', f'detach trick, kernels alone, {size}', 'LSQ op', t, 'detach', 'ours', 1, True)
+
+
 # ---- the regularizer over a whole network
 
 
@@ -351,15 +393,16 @@ class DetachQuantizer(nn.Module):
     def __init__(self, q):
         super().__init__()
         self._parameters['step'] = q._parameters['step']
-        self.q = [q]
+        self.Qn, self.Qp = q.Qn, q.Qp  # numbers, so that a GPU is never waited for
+        self.how = q.axis, q.batched
 
     @property
     def step(self):
         return self._parameters['step']
 
     def forward(self, x):
-        q = self.q[0]
-        return detach_op(x, self._parameters['step'], q.Qn, q.Qp, q.grad_scale(x))
+        scale = (values_per_step(x, *self.how) * max(self.Qp, 1)) ** -0.5
+        return detach_op(x, self._parameters['step'], self.Qn, self.Qp, scale)
 
 
 def rival_detach(net):
@@ -427,26 +470,36 @@ def make(name, size, x, kind):
     return net
 
 
-def train_step(net, x, y, reg=None, compiled=False):
-    "Forward, loss, backward, SGD with momentum; bf16 on a GPU"
+def train_step(net, x, y, reg=None, compiled=False, graphs=False):
+    "Forward, loss, backward, SGD with momentum; bf16 on a GPU, where several steps are queued"
     if net is None:
         return None
     opt = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
-    f = torch.compile(net) if compiled else net
+    f, term = torch.compile(net) if compiled else net, reg and (lambda: reg(net))
+    if graphs:
+        with torch.autocast(dev.type, torch.bfloat16, enabled=gpu):
+            f, term = record(Shell(net), [x]), reg and record(Term(net, reg), [])
 
-    def go():
+    def once():
         with torch.autocast(dev.type, torch.bfloat16, enabled=gpu):
             loss = F.cross_entropy(f(x), y)
-        if reg is not None:
-            loss = loss + reg(net)
+        if term is not None:
+            loss = loss + term()
         opt.zero_grad()
         loss.backward()
         opt.step()
+
+    def go():
+        for _ in range(STEPS):
+            once()
 
     return go
 
 
 NETS = ('resnet18', 'mobilenet_v2', 'mobilenet_v3_small')
+if args.networks:
+    NETS = tuple(args.networks.split(','))
+STEPS = 5 if gpu else 1  # as in training, where the host does not wait after each step
 
 
 def batch(size=None, n=None):
@@ -464,21 +517,17 @@ def batch(size=None, n=None):
 
 def bench_step():
     size, x, y = batch()
-    for name in NETS[2:] if quick else NETS:
+    for name in NETS[-1:] if quick else NETS:
         kinds = ('stock', 'fast', 'lsq', 'br', 'detach', 'brevitas')
         sides = {
             k: train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None)
             for k in kinds
         }
         if gpu:
-            sides.update(
-                {
-                    f'{k} compiled': train_step(
-                        make(name, size, x, k), x, y, BinReg() if k == 'br' else None, True
-                    )
-                    for k in ('fast', 'br')
-                }
-            )
+            sides |= {
+                f'{k} graphs': recorded_step(name, size, x, y, k)
+                for k in ('stock', 'fast', 'lsq', 'br', 'detach')
+            }
         t = measure(sides, reps=9, seconds=20)
         what = f'LSQ + BR training step, {name}, {len(x)} x {size}px'
         best = min(('stock', 'fast'), key=lambda k: statistics.median(t[k]))
@@ -490,9 +539,11 @@ def bench_step():
         for k in ('detach', 'brevitas'):
             row('step', what.replace('LSQ + BR', k), 'float, the faster', t, k, best)
             row('step', what.replace('LSQ + BR', k), 'LSQ + BR', t, k, 'br')
-        row('step', what + ', both compiled', 'float', t, 'br compiled', 'fast compiled', 1.10)
+        if gpu:
+            with_graphs(t, what, best)
         if name == 'resnet18':
-            extra = [(a - b) / a for a, b in zip(t['br'], t['lsq'])]
+            side = ' graphs' if 'br graphs' in t and 'lsq graphs' in t else ''
+            extra = [(a - b) / a for a, b in zip(t['br' + side], t['lsq' + side])]
             q = statistics.quantiles(extra, n=4)
             add(
                 'step',
@@ -503,6 +554,43 @@ def bench_step():
                 spread=q[2] - q[0],
                 reps=len(extra),
             )
+
+
+def recorded_step(name, size, x, y, kind):
+    "`train_step` as CUDA graphs, or None where PyTorch cannot record it"
+    reg = BinReg() if kind == 'br' else None
+    try:
+        return train_step(make(name, size, x, kind), x, y, reg, graphs=True)
+    except RuntimeError as e:
+        print(f'{name}, {kind}: cannot be recorded: {e}')
+
+
+def with_graphs(t, what, best):
+    "The same steps recorded as CUDA graphs, beside recorded and plain ones in floating point"
+    recorded = what + ', CUDA graphs'
+    found = [k for k in ('stock graphs', 'fast graphs') if k in t]
+    if not found:
+        return
+    best_recorded = min(found, key=lambda k: statistics.median(t[k]))
+    row('step', recorded, 'float, CUDA graphs', t, 'br graphs', best_recorded, 1.10)
+    row('step', recorded, 'float, the faster', t, 'br graphs', best, 1.10)
+    row('step', recorded.replace('LSQ + BR', 'LSQ'), 'float, CUDA graphs', t, 'lsq graphs', best_recorded)
+    row('step', recorded.replace('LSQ + BR', 'detach'), 'float, CUDA graphs', t, 'detach graphs', best_recorded)
+    row('step', recorded.replace('LSQ + BR', 'detach'), 'LSQ + BR, CUDA graphs', t, 'detach graphs', 'br graphs')
+    row('step', recorded.replace('LSQ + BR', 'float'), 'float, the faster', t, best_recorded, best)
+
+
+def bench_compiled():
+    "The same with the whole network compiled, which takes a minute or two for each"
+    size, x, y = batch()
+    for name in NETS[-1:] if quick else NETS:
+        sides = {
+            k: train_step(make(name, size, x, k), x, y, BinReg() if k == 'br' else None, True)
+            for k in ('fast', 'br')
+        }
+        t = measure(sides, reps=9, seconds=20)
+        what = f'LSQ + BR training step, {name}, {len(x)} x {size}px, both compiled'
+        row('compiled', what, 'float', t, 'br', 'fast', 1.10)
 
 
 # ---- memory
@@ -534,7 +622,7 @@ def peak_bytes(step):
 
 def bench_memory():
     size, x, y = batch()
-    for name in NETS[2:] if quick else NETS[:2]:
+    for name in NETS[-1:] if quick else NETS[:2]:
 
         def peak(kind, reg=None):
             net = make(name, size, x, kind)
@@ -656,7 +744,7 @@ def bench_profile():
         sync()
     print(
         p.key_averages().table(
-            sort_by='self_cuda_time_total' if gpu else 'self_cpu_time_total',
+            sort_by='self_device_time_total' if gpu else 'self_cpu_time_total',
             row_limit=25,
             max_name_column_width=60,
         )
@@ -685,7 +773,7 @@ def picture(path, table):
     shown = [
         r
         for r in table
-        if r['target'] and r['group'].split()[0] in ('op', 'step', 'memory', 'reg', 'import')
+        if r['target'] and r['group'].split()[0] in ('op', 'kernels', 'step', 'memory', 'reg', 'import')
     ]
     if not shown:
         return
@@ -710,7 +798,7 @@ if __name__ == '__main__':
     todo = (
         args.only.split(',')
         if args.only
-        else ['import', 'first', 'op', 'reg', 'memory', 'step'] + ['graph'] * gpu
+        else ['import', 'first', 'op', 'reg', 'memory', 'step'] + ['kernels', 'graph', 'compiled'] * gpu
     )
     print(
         f"{device_name()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, {clock_name} clock, medians ± half the distance of the quartiles"

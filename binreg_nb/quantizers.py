@@ -11,7 +11,7 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 from .core import INITS, NEGATIVES, InputError, choose, whole
-from .fused import Fused, flat, in_order_of, new_like, operator, plain, unflat
+from .fused import Fused, flat, in_order_of, new_like, operator, plain, total, unflat
 
 # %% ../nbs/10_quantizers.ipynb #e69a1aaf
 def code_range(
@@ -91,10 +91,9 @@ def _forward_pass(act, dtype):
         return act_forward(x, grid_step(step), codes[0], codes[1], *offset, act=act).to(dtype)
     return Fused(forward)
 
-def _shared(d, x, step, codes):
-    "What `d` says about a parameter: its sum over all that shares it, over √Qp"
-    total = d.sum(1, keepdim=True) if x.dim() == 2 else d.sum()
-    return total * codes[1].clamp(min=1).rsqrt()
+def _shared(d, codes):
+    "What `d` says about a parameter: its sum over all that share it, over √Qp"
+    return total(d) * codes[1].clamp(min=1).rsqrt()
 
 # %% ../nbs/10_quantizers.ipynb #1e4b3a6d
 @functools.lru_cache(None)
@@ -104,9 +103,9 @@ def _backward_pass(act):
         offset,used = offset_used[:1],offset_used[1:]
         lo,hi = codes[0],codes[1]
         dx,dstep,*doffset = act_backward(grad, x, grid_step(step), lo, hi, *offset, act=act)
-        dstep = _shared(dstep, x, step, codes)
+        dstep = _shared(dstep, codes)
         dstep = torch.where(step < 0, -dstep, dstep)
-        doffset = [torch.where(u, _shared(d, x, step, codes), 0.) for d,u in zip(doffset, used)]
+        doffset = [torch.where(u, _shared(d, codes), 0.) for d,u in zip(doffset, used)]
         return dx.to(x.dtype), dstep, *doffset
     return Fused(backward)
 

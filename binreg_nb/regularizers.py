@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 from .core import LAM_UNITS, RAMPS, InputError, choose, number
-from .fused import Fused, flat, is_symbolic, new_like, operator, unflat
+from .fused import Fused, flat, is_symbolic, new_like, operator, total, unflat
 from .quantizers import grid_step, precision
 from .layers import low_bit_layers
 
@@ -25,7 +25,7 @@ def bin_sums(idx, values, K):
     "Per bin: the sums of each of `values` over the weights in it ([K] each)"
     if K <= 16 and is_symbolic(idx):
         hits = [idx == k for k in range(K)]
-        return [torch.stack([torch.where(h, v, 0.).sum() for h in hits]) for v in values]
+        return [torch.stack([total(torch.where(h, v, 0.), False) for h in hits]) for v in values]
     idx = idx.long().reshape(-1)
     rows = [v.expand_as(idx) if v.dim() == 0 else v.reshape(-1) for v in values]
     return [v.new_zeros(K).scatter_add(0, idx, v) for v in rows]
@@ -69,7 +69,7 @@ def _passes(K, unbiased):
 
     def grads(w, step, codes, grad, *coefs):
         dw,dstep = bin_grad(w, grid_step(step), codes[0], codes[1], grad, K, *coefs)
-        dstep = dstep.sum(1, keepdim=True) if w.dim() == 2 else dstep.sum()
+        dstep = total(dstep)
         return dw.to(w.dtype), torch.where(step < 0, -dstep, dstep)
 
     return Fused(stats), Fused(grads)
@@ -335,8 +335,7 @@ def _step_pass(K):
         n, = bin_sums(idx, (s.new_ones(()),), K)
         a = code*bin_pick(1/n.clamp(min=1), idx, K)
         over,under = a*v,a*code
-        if w.dim() == 2: return over.sum(1, keepdim=True), under.sum(1, keepdim=True)
-        return over.sum(), under.sum()
+        return total(over), total(under)
     return Fused(fit)
 
 # %% ../nbs/20_regularizers.ipynb #e92efc00

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ['CUDA_VISIBLE_DEVICES'] = ''  # the same tests on every machine
 if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # two processes share the cores
 
