@@ -198,7 +198,7 @@ def worker_env(
     if n > 1 and 'OMP_NUM_THREADS' not in os.environ:
         env['OMP_NUM_THREADS'] = str(max(1, (os.cpu_count() or 1)//n))
     if not gpus: return env
-    seen = os.environ.get('CUDA_VISIBLE_DEVICES', ','.join(map(str, range(gpus)))).split(',')
+    seen = (os.environ.get('CUDA_VISIBLE_DEVICES') or ','.join(map(str, range(gpus)))).split(',')
     return env | dict(CUDA_VISIBLE_DEVICES=seen[i] if i < gpus else '')
 
 # %% ../nbs/52_engine.ipynb #aeef3e15
