@@ -29,7 +29,6 @@ from torch import nn
 from torch.nn import functional as F
 from binreg_nb.core import keep_memory
 from binreg_nb.depthwise import fast_depthwise
-from binreg_nb.graphs import Shell, Term, record
 from binreg_nb.layers import calibrate, quant_layers, quantize_model
 from binreg_nb.networks import create_network
 from binreg_nb.quantizers import lsq, quantize, quantize_grads, values_per_step
@@ -291,44 +290,47 @@ def bench_op():
             )
 
 
-def captured(f, n):
-    "A CUDA graph of `n` calls: what the kernels cost, without the time it takes to launch them"
+def captured(f, n=1):
+    "A CUDA graph of `n` calls, without the time it takes to launch them: (replay, last result)"
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        f()
-        f()
+        for _ in range(3):
+            f()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(n):
-            f()
-    return graph.replay
+            result = f()
+    return graph.replay, result
 
 
 def bench_kernels():
     "The operation's kernels alone, in float32 and bfloat16"
     if not gpu:
         return print('kernels: only on a GPU')
-    sizes = [(4, 64, 32, 32)] if quick else [(64, 64, 32, 32), (1024, 64, 32, 32), (4096, 64, 32, 32)]
+    sizes = [(n, 64, 32, 32) for n in ((4,) if quick else (64, 1024, 4096))]
     for shape, dtype in [(s, d) for s in sizes for d in (torch.float32, torch.bfloat16)]:
         x = torch.randn(shape, device=dev).relu().to(dtype).requires_grad_()
         g = torch.randn(shape, device=dev).to(dtype)
         s = torch.tensor(0.4, device=dev, requires_grad=True)
         scale = (x[0].numel() * 3) ** -0.5
-        forms = dict(
-            ours=lambda: lsq(x, s, 0, 3, g=scale),
-            detach=lambda: detach_op(x, s, 0, 3, scale).to(dtype),
-        )  # torch's own asks the device for its zero point, which cannot be recorded
         n = 20 if x.numel() < 2**24 else 4
-        sides = dict(copy=captured(lambda: x.detach().clone(), n))
-        for k, f in forms.items():
-            sides[k] = captured(lambda f=f: torch.autograd.grad(f(), (x, s), g), n)
+
+        def kernels(f):
+            return captured(lambda: torch.autograd.grad(f(), (x, s), g), n)[0]
+
+        sides = dict(
+            copy=captured(lambda: x.detach().clone(), n)[0],
+            ours=kernels(lambda: lsq(x, s, 0, 3, g=scale)),
+            detach=kernels(lambda: detach_op(x, s, 0, 3, scale).to(dtype)),
+        )  # torch's own asks the device for its zero point, which cannot be recorded
         t = measure(sides, reps=30)
         size = f'{x.numel() * x.element_size() / 2**20:.0f} MB of {str(dtype)[6:]}'
-        what = f'LSQ op, forward + backward, kernels alone, {size}'
-        row('kernels', what, 'a copy of the tensor (clone)', t, 'ours', 'copy', 2.5)
-        row('kernels', f'detach trick, kernels alone, {size}', 'LSQ op', t, 'detach', 'ours', 1, True)
+        ours = f'LSQ op, forward + backward, kernels alone, {size}'
+        detach = f'detach trick, kernels alone, {size}'
+        row('kernels', ours, 'a copy of the tensor (clone)', t, 'ours', 'copy', 2.5)
+        row('kernels', detach, 'LSQ op', t, 'detach', 'ours', 1, True)
 
 
 # ---- the regularizer over a whole network
@@ -470,6 +472,27 @@ def make(name, size, x, kind):
     return net
 
 
+class Whole(nn.Module):
+    "A network, or what a regularizer says of it, as a module that PyTorch gives another `forward`"
+
+    def __init__(self, net, reg=None):
+        super().__init__()
+        self.net, self.reg = net, reg
+
+    def forward(self, *x):
+        if self.reg is None:
+            return self.net(*x)
+        with torch.autocast(dev.type, enabled=False):
+            return self.reg(self.net)
+
+
+def recorded(module, *args):
+    "Forward and backward pass as CUDA graphs; a batch is copied to where the recording expects it"
+    args = tuple(a.clone() for a in args)
+    with torch.autocast(dev.type, torch.bfloat16, cache_enabled=False):
+        return torch.cuda.make_graphed_callables(module, args, allow_unused_input=True)
+
+
 def train_step(net, x, y, reg=None, compiled=False, graphs=False):
     "Forward, loss, backward, SGD with momentum; bf16 on a GPU, where several steps are queued"
     if net is None:
@@ -477,8 +500,7 @@ def train_step(net, x, y, reg=None, compiled=False, graphs=False):
     opt = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
     f, term = torch.compile(net) if compiled else net, reg and (lambda: reg(net))
     if graphs:
-        with torch.autocast(dev.type, torch.bfloat16, enabled=gpu):
-            f, term = record(Shell(net), [x]), reg and record(Term(net, reg), [])
+        f, term = recorded(Whole(net), x), reg and recorded(Whole(net, reg))
 
     def once():
         with torch.autocast(dev.type, torch.bfloat16, enabled=gpu):
@@ -567,17 +589,21 @@ def recorded_step(name, size, x, y, kind):
 
 def with_graphs(t, what, best):
     "The same steps recorded as CUDA graphs, beside recorded and plain ones in floating point"
-    recorded = what + ', CUDA graphs'
     found = [k for k in ('stock graphs', 'fast graphs') if k in t]
     if not found:
         return
-    best_recorded = min(found, key=lambda k: statistics.median(t[k]))
-    row('step', recorded, 'float, CUDA graphs', t, 'br graphs', best_recorded, 1.10)
-    row('step', recorded, 'float, the faster', t, 'br graphs', best, 1.10)
-    row('step', recorded.replace('LSQ + BR', 'LSQ'), 'float, CUDA graphs', t, 'lsq graphs', best_recorded)
-    row('step', recorded.replace('LSQ + BR', 'detach'), 'float, CUDA graphs', t, 'detach graphs', best_recorded)
-    row('step', recorded.replace('LSQ + BR', 'detach'), 'LSQ + BR, CUDA graphs', t, 'detach graphs', 'br graphs')
-    row('step', recorded.replace('LSQ + BR', 'float'), 'float, the faster', t, best_recorded, best)
+    fastest = min(found, key=lambda k: statistics.median(t[k]))
+
+    def one(kind, against, over, under, target=None):
+        recorded = what.replace('LSQ + BR', kind) + ', CUDA graphs'
+        row('step', recorded, against, t, over, under, target)
+
+    one('LSQ + BR', 'float, CUDA graphs', 'br graphs', fastest, 1.10)
+    one('LSQ + BR', 'float, the faster', 'br graphs', best, 1.10)
+    one('LSQ', 'float, CUDA graphs', 'lsq graphs', fastest)
+    one('detach', 'float, CUDA graphs', 'detach graphs', fastest)
+    one('detach', 'LSQ + BR, CUDA graphs', 'detach graphs', 'br graphs')
+    one('float', 'float, the faster', fastest, best)
 
 
 def bench_compiled():
@@ -708,8 +734,6 @@ def bench_graph():
     size, x, y = batch(32, 8)
     net = make('resnet18', 32, x, 'br')
     reg = BinReg()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
 
     def go():
         net.zero_grad(set_to_none=False)
@@ -717,18 +741,12 @@ def bench_graph():
         loss.backward()
         return loss
 
-    with torch.cuda.stream(side):
-        [go() for _ in range(3)]
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss = go()
-    graph.replay()
+    replay, loss = captured(go)
+    replay()
     torch.cuda.synchronize()
-    captured = loss.item()
-    plain = go().item()
-    add('graph', 'L_BR from a CUDA graph', 'L_BR', captured / plain)
-    t = measure(dict(replay=graph.replay, plain=go))
+    replayed, plain = loss.item(), go().item()
+    add('graph', 'L_BR from a CUDA graph', 'L_BR', replayed / plain)
+    t = measure(dict(replay=replay, plain=go))
     row('graph', 'L_BR, launched', 'L_BR, replayed', t, 'plain', 'replay')
 
 
@@ -773,7 +791,8 @@ def picture(path, table):
     shown = [
         r
         for r in table
-        if r['target'] and r['group'].split()[0] in ('op', 'kernels', 'step', 'memory', 'reg', 'import')
+        if r['target']
+        and r['group'].split()[0] in ('op', 'kernels', 'step', 'memory', 'reg', 'import')
     ]
     if not shown:
         return
@@ -798,7 +817,8 @@ if __name__ == '__main__':
     todo = (
         args.only.split(',')
         if args.only
-        else ['import', 'first', 'op', 'reg', 'memory', 'step'] + ['kernels', 'graph', 'compiled'] * gpu
+        else ['import', 'first', 'op', 'reg', 'memory', 'step']
+        + ['kernels', 'graph', 'compiled'] * gpu
     )
     print(
         f"{device_name()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, {clock_name} clock, medians ± half the distance of the quartiles"

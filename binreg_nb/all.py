@@ -21,7 +21,6 @@ from .data import *
 from .networks import *
 from .figures import *
 from .dynamics import Dynamics
-from .graphs import CUDAGraphs
 from .packed import load_low_bit, quant_summary, save_low_bit
 from .onnx_forms import check_onnx, export_onnx
 

@@ -67,16 +67,12 @@ def after_fit(self:TwoStageQAT): self.resumed = False
 def after_loss(self:TwoStageQAT):
     if not self.active: return
     if not getattr(self.reg, 'in_loss', True): return
-    with torch.autocast(self.loss_grad.device.type, enabled=False): reg = self.term()
+    with torch.autocast(self.loss_grad.device.type, enabled=False):
+        reg = self.reg(bare(self.model))
     schedule = getattr(self.reg, 'schedule', None)
     if schedule is not None: reg = reg*schedule(self.progress)
     self.values.append(reg.detach())
     self.learn.loss_grad = self.loss_grad + reg
-
-@patch
-def term(self:TwoStageQAT):
-    "What the regularizer says of the model, before any schedule"
-    return self.reg(bare(self.model))
 
 @patch
 def mean_reg(self:TwoStageQAT):

@@ -474,7 +474,7 @@ def _small_dls(root, size, stats, **kw):
 
 # %% ../nbs/40_data.ipynb #51aaa838
 class CenterCrop(Transform):
-    "ImageNet's validation image: the short side resized to 8/7 of `size` (256 for 224), then the middle; `split_idx` 1 leaves training images alone"
+    "ImageNet's validation image: the short side resized to 8/7 of `size`, then the middle of it"
     split_idx,order = 1,1
     def __init__(self,
         size:int, # Side of the result, pixels

@@ -40,11 +40,12 @@ class Fused:
         x = args[0]
         n = x.numel()
         if n < SMALL or 1 in x.shape or not _switch['on']: return self.f(*args)
-        kind = n >= LARGE, is_tiled(x), torch.get_num_threads()
+        tiled = is_tiled(x)
+        kind = n >= LARGE, tiled, torch.get_num_threads()
         key = (*kind, x.device, x.dim(), *[a.dtype for a in args])
         try:
             f = self.compiled.get(key)
-            if f is None: f = self.compiled[key] = _compiled(self.f, args, is_tiled(x))
+            if f is None: f = self.compiled[key] = _compiled(self.f, args, tiled)
             return f(*args)
         except Exception as e: return self._fall_back(e, args, key)
 

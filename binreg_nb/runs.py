@@ -583,29 +583,43 @@ def start_record(
     began = (finished(start) or {}) if start else {}
     return dict(start_top1=began.get('top1'), start_epochs=began.get('epochs_done'))
 
-def _save(cfg, learn, out, status, seconds, start=None):
+# %% ../nbs/50_runs.ipynb #1ffd1624
+def _save_weights(model, out):
+    "All tensors of the model, as a file of their own"
     from safetensors.torch import save_file
+    state = model.state_dict()
+    tensors = {k:v.detach().cpu().contiguous().clone() for k,v in state.items()}
+    save_file(tensors, out/'model.safetensors')
+
+def _scores(learn, ok):
+    "Accuracy at the end, in percent; None where the run was lost"
+    last = (learn.recorder.values or [[float('nan')]*4])[-1]
+    return {k:100*float(v) if ok else None for k,v in zip(('top1', 'top5'), last[2:4])}
+
+def _grid_errors(model, layers):
+    "Errors of the model's weights on their grid; None where nothing is quantized"
+    from binreg_nb.metrics import mbl, mse_qe
+    if layers is None: return dict.fromkeys(('mse_qe', 'mbl', 'spread', 'kurtosis'))
+    middle = layers[layers.low_bit].median(numeric_only=True)
+    shape = {k:float(middle[k]) for k in ('spread', 'kurtosis')}
+    return dict(mse_qe=mse_qe(model), mbl=mbl(model), **shape)
+
+# %% ../nbs/50_runs.ipynb #ead1dc7c
+def _save(cfg, learn, out, status, seconds, start=None):
+    "Write the weights, a row a layer, and what came of the run"
     from binreg_nb import __version__
     from binreg_nb.distributed import bare, rank
-    from binreg_nb.metrics import bin_report, mbl, mse_qe
+    from binreg_nb.metrics import bin_report
     from binreg_nb.layers import low_bit_layers
     learn.model = bare(learn.model)
+    layers = None if cfg.method == 'fp' else bin_report(learn.model)
     if rank() == 0:
-        state = learn.model.state_dict()
-        tensors = {k:v.detach().cpu().contiguous().clone() for k,v in state.items()}
-        save_file(tensors, out/'model.safetensors')
-    quantized,last = cfg.method != 'fp',(learn.recorder.values or [[float('nan')]*4])[-1]
-    if quantized:
-        layers = bin_report(learn.model)
-        if rank() == 0: layers.to_csv(out/'layers.csv', index=False)
-        middle = layers[layers.low_bit].median(numeric_only=True)
-    ok,q = status == 'ok',quantized
+        _save_weights(learn.model, out)
+        if layers is not None: layers.to_csv(out/'layers.csv', index=False)
+    ok = status == 'ok'
     metrics = dict(
         status='ok' if ok else 'diverged', reason='' if ok else status,
-        top1=100*float(last[2]) if ok else None, top5=100*float(last[3]) if ok else None,
-        mse_qe=mse_qe(learn.model) if q else None, mbl=mbl(learn.model) if q else None,
-        spread=float(middle.spread) if q else None,
-        kurtosis=float(middle['kurtosis']) if q else None,
+        **_scores(learn, ok), **_grid_errors(learn.model, layers),
         n_valid=len(learn.dls.valid_ds), epochs_done=len(learn.recorder.values),
         seconds=round(seconds, 1), collapsed_steps=list(learn.step_watch.collapsed),
         low_bit_layers=list(low_bit_layers(learn.model)), machine=machine(), version=__version__,

@@ -53,3 +53,32 @@ def test_cudas_compiler_without_a_gpu_makes_no_red_box(tmp_path):
     assert 'No CUDA runtime' in said('import torch.utils.cpp_extension')
     ours = 'from binreg_nb.fused import _import_compiler as go; go(); import torch.utils.cpp_extension'
     assert said(ours) == ''
+
+
+def _tiled_and_plain(f, *args):
+    "The results of a pass cut into tiles, as on a GPU, and those of the formulas"
+    from binreg_nb.fused import _compiled
+
+    return zip(_compiled(f, args, tiled=True)(*args), f(*args))
+
+
+def test_a_gpus_tiles_give_the_numbers_of_the_formulas():
+    import torch
+    from binreg_nb.quantizers import _backward_pass
+    from binreg_nb.regularizers import _passes
+
+    torch.manual_seed(0)
+    step, offset = torch.tensor(0.4), torch.tensor(-0.3)
+    x, grad = torch.randn(2, 3 * 1024).bfloat16()
+    used, codes = torch.tensor(True), torch.tensor([0.0, 3.0])
+    backward = _backward_pass('hardswish').f
+    for got, want in _tiled_and_plain(backward, grad, x, step, codes, offset, used):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+    w, codes = torch.randn(3 * 1024), torch.tensor([-2.0, 1.0])
+    stats, grads = (p.f for p in _passes(4, False))
+    loss, alpha = stats(w, step, codes)
+    for got, want in _tiled_and_plain(stats, w, step, codes):
+        torch.testing.assert_close(got, want)
+    for got, want in _tiled_and_plain(grads, w, step, codes, torch.ones(()), alpha):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)

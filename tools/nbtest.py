@@ -1,7 +1,8 @@
 """Run the notebooks' tests (nbdev-test), two at a time with the threads shared out
 
-On the CPU, on every machine; with `--flags cuda` on a GPU. Arguments are passed on. With --save, outputs are kept, but for warnings (which name places on this
-machine) and the steps of progress bars."""
+On the CPU, whatever the machine has (`nbdev-test --flags cuda` is for a GPU). Arguments are passed
+on. With --save, outputs are kept, but for warnings (which name places on this machine) and the
+steps of progress bars."""
 
 import base64, io, os, re, subprocess, sys
 from pathlib import Path
@@ -62,9 +63,9 @@ def tidy_outputs(folder):
 
 
 n = max(1, min(2, os.cpu_count() or 1))
-env = {**os.environ, 'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // n))}
-if 'cuda' not in ' '.join(sys.argv):
-    env['CUDA_VISIBLE_DEVICES'] = ''  # a GPU would be fastai's default device
+threads = str(max(1, (os.cpu_count() or 1) // n))
+# a GPU would be fastai's default device
+env = {**os.environ, 'OMP_NUM_THREADS': threads, 'CUDA_VISIBLE_DEVICES': ''}
 status = subprocess.call(
     [str(Path(sys.executable).parent / 'nbdev-test'), '--n-workers', str(n), *sys.argv[1:]], env=env
 )
