@@ -1,10 +1,10 @@
 "Every page in a browser, wide and narrow, light and dark: nothing missing, nothing raw, nothing from elsewhere"
 
-import re
+import ast, re
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-import pytest
+import nbformat, pytest
 
 LOOK = (Path(__file__).parent / 'look.js').read_text()
 WIDE, NARROW = dict(width=1280, height=900), dict(width=390, height=844)
@@ -134,6 +134,35 @@ def test_neither_warnings_nor_hidden_cells_nor_places_on_a_machine_are_shown(see
 
 def test_no_method_shows_the_docstring_of_a_class_of_another_library(seen):
     assert faults(seen, 'foreign') == {}
+
+
+def exported(notebook):
+    "The statements that a notebook's exported cells show, in order"
+    for c in nbformat.read(notebook, 4).cells:
+        if c.cell_type == 'code' and re.match(r'#\|\s*export', c.source):
+            for o in ast.parse(c.source).body:
+                if not isinstance(o, (ast.Import, ast.ImportFrom)):
+                    yield ast.get_source_segment(c.source, o)
+
+
+def test_all_exported_code_is_on_its_page_in_its_order(root, site):
+    "Constants and functions without a documentation of their own, too"
+    missing = []
+    for notebook in sorted((root / 'nbs').glob('[0-7]*.ipynb')):
+        page = site / (re.sub(r'^\d+_', '', notebook.stem) + '.llms.md')
+        text, place = page.read_text(encoding='utf-8'), 0
+        for code in exported(notebook):
+            found = text.find(code, place)
+            if found < 0:
+                missing.append((page.name, code.splitlines()[0]))
+            place = max(place, found)
+    assert missing == []
+
+
+def test_a_class_does_not_list_the_arguments_of_another_librarys(site):
+    text = (site / 'callbacks.llms.md').read_text(encoding='utf-8')
+    assert 'class NoStepDecay(Callback)\n' in text
+    assert 'after_cancel_backward:' not in text
 
 
 def test_every_internal_link_leads_somewhere(seen, site, address):

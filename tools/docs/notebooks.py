@@ -6,7 +6,11 @@ import ast, multiprocessing, os, re, textwrap, warnings
 
 import nbformat
 
+from documented import DEFINITIONS, definitions, only_own
+
 EXPORT = re.compile(r'^#\|\s*export[a-z]*\b.*$', re.M)
+APART = '<!-- apart -->'  # Between code cells: nbdev takes the next one's documentation for its own
+SHORT = 12  # Lines of constants that need no fold
 DEFAULT_EXP = re.compile(r'^#\|\s*default_exp\s+(\S+)', re.M)
 # Names of the library that prose uses as words, or for a thing of another library's or a method
 WORDS = 'Conv2d dataset machine need network precision quantize run shown spread truth'.split()
@@ -61,16 +65,50 @@ def mixed_imports(source):
 
 
 def show_sources(nb):
-    "Exported definitions are shown, folded, below their documentation"
+    "Exported code is shown below its documentation, one public definition a cell"
+    cells = []
     for c in nb.cells:
-        if (
-            c.cell_type != 'code'
-            or not EXPORT.search(c.source)
-            or 'hide' in c.source.splitlines()[0]
-        ):
+        if not is_source(c):
+            cells.append(c)
             continue
-        if re.search(r'^\s*(def|class) ', c.source, re.M):
-            c.source = re.sub(r'^#\|\s*export\b', '#| exports', c.source, count=1, flags=re.M)
+        for part in parts(c.source):
+            shown = nbformat.v4.new_code_cell(part)
+            shown.metadata = c.metadata
+            cells += [shown, nbformat.v4.new_markdown_cell(APART)]
+    nb.cells = cells
+
+
+def is_source(cell):
+    "Is it exported code that a reader should see? Imports and hidden cells are not"
+    if cell.cell_type != 'code' or not EXPORT.search(cell.source):
+        return False
+    if 'hide' in cell.source.splitlines()[0]:
+        return False
+    kinds = ast.Import, ast.ImportFrom
+    return not all(isinstance(o, kinds) for o in ast.parse(cell.source).body)
+
+
+def parts(source):
+    "The code of an exported cell, cut before each public definition after the first"
+    code = EXPORT.sub('', source, count=1).strip('\n')
+    lines = code.split('\n')
+    cuts, seen = [0], False
+    for o in ast.parse(code).body:
+        if not isinstance(o, DEFINITIONS) or o.name.startswith('_'):
+            continue
+        if seen:
+            cuts.append(start_of(o, lines))
+        seen = True
+    ends = [*cuts[1:], len(lines)]
+    return ['#| exports\n' + '\n'.join(lines[a:b]).strip('\n') for a, b in zip(cuts, ends)]
+
+
+def start_of(definition, lines):
+    "The first line of a definition with its decorators and the comment above it, from 0"
+    first = min(o.lineno for o in [definition, *definition.decorator_list]) - 1
+    while first and lines[first - 1].startswith('#'):
+        first -= 1
+    return first
 
 
 def one_head(nb):
@@ -143,10 +181,26 @@ def relink(text, names, settings):
     return re.sub(r'\]\(((?:\.\./)*(?:\w+/)*)(\w+)\.(ipynb|html)', page, text)
 
 
-def source_of(code):
-    "What a folded cell is called: by the definitions in it"
-    found = dict.fromkeys(re.findall(r'^(?:def|class) (\w+)', code, re.M))
-    return 'Source of ' + ', '.join(found)
+FOLD = '#| code-fold: show\n#| code-summary: "Exported source"\n'  # as nbdev marks exported source
+
+
+def folded(source):
+    "Exported source as a page shows it: definitions and long constants folded, by their names"
+    code = source.replace(FOLD, '')
+    defined, assigned = names_in(code)
+    if not defined and len(code.splitlines()) <= SHORT:
+        return code
+    return (
+        f'#| code-fold: true\n#| code-summary: "Source of {", ".join(defined or assigned)}"\n{code}'
+    )
+
+
+def names_in(code):
+    "The definitions of a cell, and the names that it assigns"
+    body = ast.parse(code).body
+    defined = [o.name for o in body if isinstance(o, DEFINITIONS)]
+    targets = [t for o in body if isinstance(o, ast.Assign) for t in o.targets]
+    return list(dict.fromkeys(defined)), [ast.unparse(t).partition('[')[0] for t in targets]
 
 
 def plain_names(text):
@@ -155,9 +209,10 @@ def plain_names(text):
     return re.sub(r'^(#+ .*?)__(\w+)__', r'\1\\_\\_\2\\_\\_', text, flags=re.M)
 
 
-def after(nb, names, settings):
+def after(nb, names, settings, defined):
     "What is left to do when nbdev's processors have run"
     tidy_outputs(nb)
+    nb.cells = [c for c in nb.cells if c.source != APART]
     for c in nb.cells:
         if c.cell_type == 'raw':
             c.source = re.sub(
@@ -166,14 +221,12 @@ def after(nb, names, settings):
         elif c.cell_type == 'code':
             if c.source.startswith('%%'):  # a file to write: what stands in it is the file's
                 c.source = c.source.replace('#| eval: false\n', '')
-            c.source = c.source.replace(
-                '#| code-fold: show\n#| code-summary: "Exported source"',
-                f'#| code-fold: true\n#| code-summary: "{source_of(c.source)}"',
-            )
+            if c.source.startswith(FOLD):
+                c.source = folded(c.source)
             for o in c.get('outputs', []):
                 md = o.get('data', {}).get('text/markdown')
                 if md:
-                    md = plain_names(''.join(md))
+                    md = plain_names(only_own(''.join(md), defined))
                     o['data']['text/markdown'] = relink(md, names, settings)
         elif c.source:
             c.source = relink(c.source, names, settings)
@@ -191,6 +244,7 @@ def prepare(job):
     nb = nbformat.read(src, 4)
     one_head(nb)
     split_imports(nb)
+    defined = definitions(c.source for c in nb.cells if is_source(c))
     show_sources(nb)
     tidy_outputs(nb)
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +260,7 @@ def prepare(job):
             k: cfg[k] if k in cfg else getattr(cfg, k, '')
             for k in ('git_url', 'doc_host', 'doc_baseurl')
         },
+        defined,
     )
     write_nb(nb, dest)
 
