@@ -243,10 +243,12 @@ def newest_checkpoint(
 
 def position(
     path, # A checkpoint
-)->str:   # '5 epochs and 20 batches'
+)->str:   # '1 epoch and 20 batches'
     "What is done where a checkpoint was written"
     epoch,batch = (int(re.sub(r'\D', '', part)) for part in Path(path).name.split('-')[:2])
-    return f'{epoch} epochs' + (f' and {batch} batches' if batch else '')
+    return _counted(epoch, 'epoch') + (f' and {_counted(batch, "batch", "es")}' if batch else '')
+
+def _counted(n, what, ending='s'): return f'{n} {what}' + ending*(n != 1)
 
 # %% ../nbs/28_checkpoint.ipynb #e23e8d13
 def _generators(dl):
@@ -565,7 +567,7 @@ def go_on(self:Checkpoint):
     self.learn.first_epoch,self.batches_done = state['epoch'],state['batch']
     if rank() == 0:
         done = position(self.kept[0])
-        print(f'{self.folder.name}: goes on after {done} of {self.n_epoch}', flush=True)
+        print(f'{self.folder.name}: goes on after {done}, of {self.n_epoch} in all', flush=True)
     bar = getattr(vars(self.learn).get('progress'), 'mbar', None)
     if bar: bar.update(0) # it does not begin elsewhere
     for epoch,values in enumerate(self.recorder.values): self.learn.logger(L(epoch, *values, ''))

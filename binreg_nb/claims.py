@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_GAP', 'YES', 'NO', 'OPEN', 'Part', 'Verdict', 'COLUMNS', 'MOBILE', 'PLACES', 'FLAT', 'MARGIN', 'LIMITS',
            'NETWORKS', 'DIVERGED', 'UNIFORM', 'gaps', 'gap_text', 'more', 'less', 'within', 'contradicted', 'conclude',
-           'std_interval', 'spread', 'shape_of', 'verdict', 'verdicts', 'not_judged', 'verdict_markdown',
+           'std_interval', 'std_part', 'shape_of', 'verdict', 'verdicts', 'not_judged', 'verdict_markdown',
            'verdict_table']
 
 # %% ../nbs/64_claims.ipynb #9a015b97
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy
 from .core import InputError
-from .figures import bin_distance, kurtosis, read_layers
+from .figures import bin_distance, read_layers, weights_kurtosis
 from .ledger import (CONFIDENCE, METRICS, MIN_SEEDS, TABLES, _data_name, _finite,
                               _tables_name, datasets_of, image_floor, interval, paired,
                               seed_rows, select)
@@ -340,7 +340,7 @@ def _counting_noise(v, images):
     p = np.clip(np.mean(v)/100, 0, 1)
     return 100*(p*(1 - p)/images)**.5 if images else 0.
 
-def spread(
+def std_part(
     name:str,    # The part
     v,           # Accuracies by seed, in percent
     limit:float, # The standard deviation that is claimed, at most
@@ -370,7 +370,7 @@ def _spread_of(sel, bits, k):
     r, = _cells(sel, _V3, bits, _br())
     ok = r[r.status == 'ok'][k] if len(r) else []
     name = f'{bits} bits: std of top-{k[3:]} (points), at most {LIMITS[k]}'
-    return spread(name, ok, LIMITS[k], sel.attrs['images'])
+    return std_part(name, ok, LIMITS[k], sel.attrs['images'])
 
 @_test_of('C5', 3)
 def _c5(sel):
@@ -439,7 +439,7 @@ def shape_of(
     try: layers = read_layers(run_dir).values()
     except InputError: return {}
     if not layers: return {}
-    sharp, flat = [bin_distance(*o) for o in layers], [kurtosis(o[0]) for o in layers]
+    sharp, flat = [bin_distance(*o) for o in layers], [weights_kurtosis(o[0]) for o in layers]
     return dict(spread=float(np.nanmean(sharp)), kurtosis=float(np.nanmean(flat)))
 
 def _shapes(r):

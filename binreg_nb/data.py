@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['IMAGE_EXTS', 'MEMORY_LIMIT', 'DECODER', 'VERIFY_LIMIT', 'shown', 'to_uint8', 'to_rgb', 'open_image', 'class_name',
-           'ItemImages', 'ItemLabels', 'FitImage', 'ImageTensors', 'MemoryDL', 'CropFlip', 'spread', 'memory_dls',
+           'ItemImages', 'ItemLabels', 'FitImage', 'ImageTensors', 'MemoryDL', 'CropFlip', 'stratified', 'memory_dls',
            'dataset', 'list_datasets', 'scan_folder', 'cached', 'decode_images', 'in_memory', 'CenterCrop', 'n_workers',
            'check_images', 'FileDL', 'find_data', 'get_dls']
 
@@ -260,7 +260,7 @@ class CropFlip(Transform):
         return res.reshape(n, c, h, w).as_subclass(type(x))
 
 # %% ../nbs/40_data.ipynb #313b6979
-def spread(
+def stratified(
     y,     # Class of each item, integers
     n:int, # How many items to take; 0 for all
 ):         # Their indices, ascending, as a numpy array
@@ -309,7 +309,7 @@ def memory_dls(
 )->DataLoaders:     # Training and validation loaders
     "DataLoaders over images that are kept on the device"
     device = device or default_device()
-    keep = torch.from_numpy(spread(train[1], subset))
+    keep = torch.from_numpy(stratified(train[1], subset))
     files = ([items[0][i] for i in keep.tolist()], items[1]) if items else (None, None)
     train = train[0][keep],train[1][keep]
     dss = [ImageTensors(*xy, vocab, i, f, div)
@@ -344,7 +344,7 @@ def digits(path, size, download, **kw):
     d = load_digits()
     x,y = torch.from_numpy(d.images).to(torch.uint8)[:, None],torch.from_numpy(d.target).long()
     train = torch.zeros(len(y), dtype=torch.bool)
-    train[spread(y, 1437)] = True
+    train[stratified(y, 1437)] = True
     return memory_dls((x[train], y[train]), (x[~train], y[~train]), [str(i) for i in range(10)],
                       ([0.3053], [0.3761]), flip=False, div=16., **kw)
 
@@ -520,7 +520,7 @@ class FileDL(TfmdDL):
 def _large_dls(root, size, min_scale, bs=64, subset=0, seed=0, device=None, workers=-1):
     "DataLoaders of a folder of large images, decoded by worker processes"
     (tf,ty),(vf,vy),vocab = scan_folder(root)
-    keep = spread(ty, subset)
+    keep = stratified(ty, subset)
     if bs > len(keep):
         raise InputError(f'bs={bs}: larger than the training set of {len(keep)} images: '
                          f'take {len(keep)} or less')

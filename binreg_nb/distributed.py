@@ -41,16 +41,20 @@ def join(
     "Join the group that `accelerate launch` or `torchrun` made, if there is one"
     if num_distrib() <= 1 or world() > 1: return
     try: from accelerate import PartialState
-    except ImportError: raise InputError('more than one process: needs Accelerate: pip install accelerate') from None
-    PartialState(cpu=not torch.cuda.is_available() if cpu is None else cpu)
+    except ImportError:
+        raise InputError('more than one process: needs Accelerate: pip install accelerate') from None
+    if cpu is None: cpu = not torch.cuda.is_available()
+    PartialState(cpu=cpu)
     if world() == 1:
-        raise InputError('more than one process: Accelerate has made no group of them; on a CPU it has to be told: '
-                         'learn.distrib_ctx(cpu=True), or accelerate launch --cpu')
+        raise InputError('more than one process: Accelerate has made no group of them; '
+                         'on a CPU it has to be told: learn.distrib_ctx(cpu=True), '
+                         'or accelerate launch --cpu')
 
 # %% ../nbs/27_distributed.ipynb #635957c7
 def _wire():
     "The device whose tensors the group can send"
-    return torch.device('cuda', torch.cuda.current_device()) if dist.get_backend() == 'nccl' else torch.device('cpu')
+    if dist.get_backend() != 'nccl': return torch.device('cpu')
+    return torch.device('cuda', torch.cuda.current_device())
 
 def sent(
     t:Tensor, # Any tensor
@@ -105,7 +109,8 @@ def send_bytes(
     if world() == 1: return data
     n = torch.tensor([len(data) if rank() == 0 else 0])
     sent(n, lambda o: dist.broadcast(o, 0))
-    raw = torch.frombuffer(bytearray(data), dtype=torch.uint8) if rank() == 0 else torch.empty(int(n), dtype=torch.uint8)
+    raw = torch.empty(int(n), dtype=torch.uint8)
+    if rank() == 0: raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     return sent(raw, lambda o: dist.broadcast(o, 0)).numpy().tobytes()
 
 def collect_bytes(
@@ -141,10 +146,11 @@ def _free_port():
 
 def _member(rank, n, port, threads, errors, f, args):
     "One process of a group"
-    here = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n, MASTER_ADDR='127.0.0.1', MASTER_PORT=port,
-                OMP_NUM_THREADS=threads)
+    here = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n,
+                MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS=threads)
     os.environ.update({k:str(v) for k,v in here.items()})
-    if 'lo' in [name for _,name in socket.if_nameindex()]: os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
+    if 'lo' in [name for _,name in socket.if_nameindex()]:
+        os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     torch.set_num_threads(threads)
     os.dup2(2, 1) # what libraries print (gloo does) is no answer of the process that started this one
     try: f(*args)

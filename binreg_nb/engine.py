@@ -17,7 +17,8 @@ from distributed.comm import CommClosedError
 from filelock import FileLock, Timeout
 from fastcore.basics import patch
 from .core import InputError, is_own
-from .runs import FAILED, RunConfig, claim, failure, finished, run, run_notebook
+from .runs import (
+    FAILED, RunConfig, failure, finished, make_run_folder, run, run_notebook)
 from .runs import start_folder, write_json
 from .runs import _inject, _record, _utf8
 
@@ -132,7 +133,7 @@ def _remove(out, new):
 
 # %% ../nbs/52_engine.ipynb #51b7b7d5
 def _do_claimed(cfg, out, notebook):
-    with claimed(claim(cfg, out)) as mine:
+    with claimed(make_run_folder(cfg, out)) as mine:
         if not mine: return dict(status='elsewhere')
         if finished(out): return dict(status='ok')
         if why := failure(out): return dict(status='failed', why=why)

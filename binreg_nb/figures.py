@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FONT', 'Panel', 'DYNAMICS', 'USUAL', 'Column', 'FORMATS', 'to_numpy', 'in_steps', 'bin_codes', 'step_unit',
-           'cell_edges', 'span', 'bin_colors', 'plot_bins', 'kurtosis', 'overall_span', 'plot_global', 'read_json',
-           'read_layers', 'spread_layers', 'shared_limits', 'bin_figure', 'curve_colors', 'read_history',
+           'cell_edges', 'span', 'bin_colors', 'plot_bins', 'weights_kurtosis', 'overall_span', 'plot_global',
+           'read_json', 'read_layers', 'spread_layers', 'shared_limits', 'bin_figure', 'curve_colors', 'read_history',
            'curves_figure', 'read_dynamics', 'dynamics_figure', 'figure_runs', 'figure_layers', 'paper_figure',
            'bin_distance', 'figure_numbers', 'save_figure', 'draw_figures']
 
@@ -189,7 +189,7 @@ def _note_outside(ax, v, lo, hi):
     if out > .01: _corner(ax, f'{out:.0%} outside', bbox=_PAPER_WHITE)
 
 # %% ../nbs/61_figures.ipynb #1c6977fc
-def kurtosis(
+def weights_kurtosis(
     w,    # Values, any shape
 )->float: # 1.8 uniform, 3 normal; nan where all are equal
     "The fourth standardized moment (Shkolnik et al. 2020, section 3)"
@@ -225,7 +225,7 @@ def plot_global(
     ax, xlim = _axes(ax), xlim or overall_span(w)
     counts, edges = np.histogram(w, np.linspace(*xlim, 121) if edges is None else edges)
     ax.stairs(counts/max(len(w), 1)/np.diff(edges), edges, fill=True, color=color, lw=0)
-    _corner(ax, f'kurtosis {kurtosis(w):.2f}' if len(w) else 'no finite weights')
+    _corner(ax, f'kurtosis {weights_kurtosis(w):.2f}' if len(w) else 'no finite weights')
     ax.set(xlim=xlim, ylim=(0, 1.25*max(ax.dataLim.y1, 1e-9))) # room for the number
     _ticks(ax)
     _label(ax, title, 'latent weight', 'density')
@@ -762,7 +762,7 @@ def _layer_numbers(w, s, Qn, Qp):
     "How sharp, how flat, how clipped"
     v = in_steps(w, s)
     clipped = (v < Qn - .5) | (v > Qp + .5)
-    return dict(distance=bin_distance(w, s, Qn, Qp), kurtosis=kurtosis(w),
+    return dict(distance=bin_distance(w, s, Qn, Qp), kurtosis=weights_kurtosis(w),
                 clipped=float(clipped.mean()))
 
 # %% ../nbs/61_figures.ipynb #0df72249

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'QONNX', 'NO_MERGING', 'TOLERANCE', 'AT_BORDER', 'need', 'trace', 'container', 'default_opset', 'Rewriter',
-           'lower', 'onnx_session', 'run_onnx', 'layer_table', 'proto_kind', 'first_difference', 'check_onnx',
+           'lower', 'onnx_session', 'run_onnx', 'layer_table', 'proto_kind', 'first_layer_off', 'check_onnx',
            'export_onnx']
 
 # %% ../nbs/72_onnx_forms.ipynb #30d058e7
@@ -573,7 +573,7 @@ def proto_kind(
     "The form of a graph"
     return _noted(proto, 'binreg_nb.form')
 
-def first_difference(
+def first_layer_off(
     table:pd.DataFrame, # As `layer_table` gave it
 )->tuple:               # (the layer's name or '', what happened there)
     "The first layer where model and graph differ, and whether rounding explains it"
@@ -623,7 +623,7 @@ def check_onnx(
         if d > TOLERANCE*largest:
             for b in batches:
                 if layer: break
-                layer,why = first_difference(layer_table(model, proto, b, n_inp, how == 'written'))
+                layer,why = first_layer_off(layer_table(model, proto, b, n_inp, how == 'written'))
         found.update({f'{how}_first': layer, f'{how}_why': why})
     same = found['written_first'] == '' and found['written'] <= TOLERANCE*largest
     ok = same or 'of a border' in found['written_why']

@@ -2,10 +2,10 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
-           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken', 'claim', 'top5',
-           'build', 'start_folder', 'regularizer', 'grids', 'machine', 'start_record', 'train_and_save', 'run',
-           'template', 'run_notebook', 'Parser', 'add_options', 'read_settings', 'parse_settings', 'any_terminal',
-           'guarded', 'run_jobs', 'main']
+           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken',
+           'make_run_folder', 'top5', 'build', 'start_folder', 'regularizer', 'grids', 'machine', 'start_record',
+           'train_and_save', 'run', 'template', 'run_notebook', 'Parser', 'add_options', 'read_settings',
+           'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
 import argparse, codecs, difflib, functools, hashlib, importlib, json, math, os
@@ -374,7 +374,7 @@ def _tell_checkpoint(out):
     if path: print(f'{out}: goes on after {position(path)}', flush=True)
 
 # %% ../nbs/50_runs.ipynb #0a99d9a8
-def claim(
+def make_run_folder(
     cfg:RunConfig, # A resolved configuration
     out,           # The run's folder
 )->Path:           # The folder, which now exists
@@ -667,7 +667,7 @@ def run(
     "Do one run, after the full-precision run it starts from; a finished one is only read"
     from filelock import FileLock
     cfg = cfg.resolve()
-    out = claim(cfg, out)
+    out = make_run_folder(cfg, out)
     with FileLock(out/'.lock'):
         # of a process that was killed
         for leftover in (*out.glob('*.tmp*'), *out.glob('.probe*')):
@@ -720,7 +720,7 @@ def run_notebook(
     for k,v in dict(out=str(out), data=cfg.data, start=cfg.start, dataset=cfg.dataset).items():
         _check_text(k, v)
     new = not Path(out).exists()
-    out = claim(cfg, out)
+    out = make_run_folder(cfg, out)
     if (done := finished(out)): return done
     nb = out/'.run.ipynb'
     params = {**asdict(_inject(cfg)), 'out':str(out)}
@@ -910,7 +910,7 @@ def main(
     cfg = RunConfig(**a).resolve()
     out = full_path('out', out or Path('runs')/cfg.name())
     new = not os.path.exists(out)
-    claim(cfg, out)
+    make_run_folder(cfg, out)
     with suppress(OSError): # another command may have begun to write here
         if new: out.rmdir()
     jobs = run_jobs(cfg, out)

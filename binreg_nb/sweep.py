@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from .core import InputError, choose, from_here, full_path, whole
-from .runs import Parser, RunConfig, add_options, broken, build, claim, failure, finished
+from .runs import (
+    Parser, RunConfig, add_options, broken, build, failure, finished, make_run_folder)
 from .runs import guarded, parse_settings, tell_broken
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
@@ -163,7 +164,7 @@ class Sweep:
     def _check_folder(self, cfg, out):
         "Raise `InputError` where no run can be written"
         new = not os.path.exists(out)
-        claim(cfg, out)
+        make_run_folder(cfg, out)
         with suppress(OSError): # another sweep may have begun to write here
             if new: out.rmdir()
 

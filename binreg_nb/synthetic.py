@@ -144,7 +144,7 @@ def _demo_dynamics(d, c, names):
     on = np.clip(e - c['warmup_epochs'], 0, None) if c['method'] == 'br' else 0*e
     settle = np.exp(-on/3)
     rows = pd.DataFrame(dict(
-        displacement=.02*np.exp(-e/5), force_ratio=.4*(1 - settle), spread=.05 + .23*settle,
+        displacement=.3*(1 - settle), force_ratio=.4*(1 - settle), spread=.05 + .23*settle,
         changed=.04*np.exp(-e/4)*settle, oscillating=.02*settle, bn_error=.01*settle))
     layers = [rows*rng.uniform(.8, 1.2) for _ in names]
     for n,o in zip(names, layers):

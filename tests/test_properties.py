@@ -8,7 +8,7 @@ import pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from binreg_nb.core import InputError
-from binreg_nb.runs import RunConfig, broken, claim, failure, finished, write_json
+from binreg_nb.runs import RunConfig, broken, failure, finished, make_run_folder, write_json
 
 settings.register_profile(
     'fast',
@@ -90,7 +90,7 @@ def stand_in(jobs, *args, **kw):
     for c, o in jobs:
         if finished(o):
             continue
-        claim(c, o)
+        make_run_folder(c, o)
         write_json(Path(o) / 'config.json', asdict(c))
         write_json(
             Path(o) / 'metrics.json',

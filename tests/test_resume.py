@@ -271,7 +271,7 @@ def test_the_command_killed_and_given_again(warm, tmp_path):
     p = start()
     said, err = p.communicate(timeout=300)
     assert p.returncode == 0, err
-    assert 'goes on after 1 epochs' in said
+    assert 'goes on after 1 epoch' in said
     assert 'its checksum is wrong' in said
     assert (tmp_path / 'runs/mine/run.ipynb').exists()
     same(tmp_path / 'runs', tmp_path / 'whole')
