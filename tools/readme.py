@@ -36,13 +36,9 @@ def page(notebook, root=ROOT):
     "The text of a notebook as Markdown for the repository's front"
     nb = nbformat.read(root / notebook, 4)
     head = f'<!-- Made from {notebook} by tools/readme.py: edit that. -->\n\n'
-    return (
-        head
-        + '\n\n'.join(s for s in map(cell_md, nb.cells) if s)
-        .replace('](../', '](')
-        .replace('](tutorials/', '](nbs/tutorials/')
-        + '\n'
-    )
+    text = '\n\n'.join(s for s in map(cell_md, nb.cells) if s)
+    text = re.sub(r'\]\((?=tutorials/|\w+\.ipynb)', '](nbs/', text)
+    return head + text.replace('](../', '](') + '\n'
 
 
 if __name__ == '__main__':

@@ -43,6 +43,16 @@ def inches(png):
     return width / (per_metre * 0.0254)
 
 
+def options(text):
+    "An option of a command stays in one piece: browsers break a line after its dashes"
+    whole = r'<span class="whole">\g<0></span>'
+
+    def kept_whole(m):
+        return m[1] + re.sub(r'(?<!\w)--?[a-z][\w-]*', whole, m[2]) + m[3]
+
+    return re.sub(r'((?<!<pre>)<code>)([^<]*--[^<]*)(</code>)', kept_whole, text)
+
+
 def tables(text):
     "In every table, the columns that hold sentences wrap and stand left, their heads with them"
     return re.sub(r'<table\b.*?</table>', lambda m: columns(m[0]), text, flags=re.S)

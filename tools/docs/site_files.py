@@ -64,7 +64,8 @@ def finish(site):
             f.read_text(encoding='utf-8'),
         )
         text = formulas.typeset(text, used)
-        text = re.sub(r'(?<=[ >])([\d.]+e-\d+)(?=[ <])', r'<span class="number">\1</span>', text)
+        text = re.sub(r'(?<=[ >])([\d.]+e-\d+)(?=[ <])', r'<span class="whole">\1</span>', text)
+        text = readable.options(text)
         text = readable.figures(readable.tables(text), f)
         text = re.sub(
             r'href="([^"#:]*)#([^"]+)"',
