@@ -1,4 +1,4 @@
-"""Pages that no notebook holds: what was measured, the library's names, changelog, contributing"""
+"""Pages that no notebook holds: what was measured, the library's names, changelog"""
 
 import importlib, inspect, re, shutil
 
@@ -11,18 +11,12 @@ def write(root, stage):
     "Write them; returns sidebar sections"
     measured = results(root, stage)
     (stage / 'api.md').write_text(api(root), encoding='utf-8')
-    reference = ['api.md']
-    for file, title in (('CHANGELOG.md', 'Changelog'), ('CONTRIBUTING.md', 'Contributing')):
-        if not (root / file).exists():
-            continue
-        text = (root / file).read_text(encoding='utf-8')
-        (stage / file.lower()).write_text(
-            re.sub(r'\]\((?:\./)?nbs/', '](/', text), encoding='utf-8'
-        )
-        reference.append(file.lower())
+    text = (root / 'CHANGELOG.md').read_text(encoding='utf-8')
+    text = re.sub(r'\]\((?:\./)?nbs/', '](/', text)
+    (stage / 'changelog.md').write_text(text, encoding='utf-8')
     return [
         dict(section='Measured', contents=measured),
-        dict(section='Reference', contents=reference),
+        dict(section='Reference', contents=['api.md', 'changelog.md']),
     ]
 
 
