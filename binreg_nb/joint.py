@@ -29,7 +29,8 @@ class JointDL(DistributedDL):
     def n_items(self): return len(self.dl.dataset) if self.dl.n is None else self.dl.n
     def joint_size(self): return (self.bs or 1)*self.world_size
     def _broadcast(self, t, rank):
-        return sent(torch.tensor(t), lambda o: dist.broadcast(o, rank)).tolist() if self.world_size > 1 else t
+        if self.world_size == 1: return t
+        return sent(torch.tensor(t), lambda o: dist.broadcast(o, rank)).tolist()
 
     def to_detach(self, b, cpu=True, gather=True):
         b = to_detach(b, cpu, gather)
@@ -135,8 +136,10 @@ class HostSyncBN(Callback):
     trainer,kinds = None,()
     def before_fit(self):
         trainers = [c for c in self.learn.cbs if isinstance(c, DistributedTrainer) and c.sync_bn]
-        if not trainers or world() == 1 or next(self.learn.model.parameters()).device.type != 'cpu': return
-        bns = [m for m in self.learn.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        model = self.learn.model
+        if not trainers or world() == 1: return
+        if next(model.parameters()).device.type != 'cpu': return
+        bns = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.trainer,self.kinds = trainers[0],[(m, type(m)) for m in bns]
         for m in bns: m.__class__ = HostSyncBatchNorm
         self.trainer.sync_bn = False
@@ -151,7 +154,8 @@ class JointTraining(Callback):
     "Makes several processes compute what one would on the joint batch"
     order = DistributedTrainer.order + .5
     saved = None
-    def _trains(self): return any(isinstance(c, DistributedTrainer) for c in self.learn.cbs) and world() > 1
+    def _trains(self):
+        return world() > 1 and any(isinstance(c, DistributedTrainer) for c in self.learn.cbs)
 
     def before_fit(self):
         if not self._trains(): return
@@ -160,14 +164,17 @@ class JointTraining(Callback):
         self.join_metrics()
 
     def before_validate(self):
-        if self._trains() and type(self.learn.dl) is DistributedDL: self.learn.dl = JointDL(self.learn.dl.dl)
+        if self._trains() and type(self.learn.dl) is DistributedDL:
+            self.learn.dl = JointDL(self.learn.dl.dl)
 
 # %% ../nbs/29_joint.ipynb #6c782f82
 @patch
 def join_metrics(self:JointTraining):
     "For the time of a fit, metrics are means over all processes"
     self.saved = list(self.learn.metrics),self.recorder.loss
-    self.learn.metrics = [JointMetric(m.func) if type(m) is AvgMetric else m for m in self.learn.metrics]
+    def joined(m): return JointMetric(m.func) if type(m) is AvgMetric else m
+
+    self.learn.metrics = [joined(m) for m in self.learn.metrics]
     vars(self.recorder)['loss'] = JointLoss()
 
 @patch
