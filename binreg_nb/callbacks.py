@@ -52,6 +52,7 @@ def before_fit(self:TwoStageQAT):
     self.values = []
     if not self.resumed: self.begin()
 
+# %% ../nbs/30_callbacks.ipynb #73c8e31b
 @patch
 def before_train(self:TwoStageQAT):
     self.values,self.resumed = [],False
@@ -74,6 +75,7 @@ def after_loss(self:TwoStageQAT):
     self.values.append(reg.detach())
     self.learn.loss_grad = self.loss_grad + reg
 
+# %% ../nbs/30_callbacks.ipynb #7371c9c9
 @patch
 def mean_reg(self:TwoStageQAT):
     "Mean of what was added to the loss in the epoch's batches"
@@ -117,6 +119,7 @@ def after_step(self:TwoStageQAT):
     self.n_steps += self.active
     if hasattr(self.reg, 'after_step'): self.reg.after_step(bare(self.model), self.progress)
 
+# %% ../nbs/30_callbacks.ipynb #a11ddf18
 @patch
 def begin(self:TwoStageQAT):
     "A new fit: nothing is remembered"
@@ -370,6 +373,7 @@ def before_validate(self:EvalEvery):
     for c in self.asleep: c.run = False
     raise CancelValidException
 
+# %% ../nbs/30_callbacks.ipynb #9e9e6e92
 @patch
 def after_validate(self:EvalEvery):
     "A record as long as the others, which says that nothing was measured"
@@ -379,6 +383,7 @@ def after_validate(self:EvalEvery):
 class TrainingDiverged(RuntimeError):
     "The loss is no longer finite, or a step has run away"
 
+# %% ../nbs/30_callbacks.ipynb #ad05d0e0
 class StepWatch(Callback):
     "Names the layer when a step collapses; stops the run when one runs away, or the loss diverges"
     # sees the regularizer too, and looks before the optimizer spreads the damage
@@ -411,6 +416,7 @@ def after_loss(self:StepWatch):
 def after_train(self:StepWatch):
     if self.bad is not None: self.look()
 
+# %% ../nbs/30_callbacks.ipynb #a74358a4
 @patch
 def after_fit(self:StepWatch): self.quantizers = {}
 
@@ -441,6 +447,7 @@ def look(self:StepWatch):
         f'the loss is not finite in epoch {self.epoch}, batch {self.iter}: {self.culprit()}. '
         "Lower the learning rate or the regularizer's weight")
 
+# %% ../nbs/30_callbacks.ipynb #79e56ea6
 @patch
 def look_down(self:StepWatch):
     "Warn of each step that has collapsed, once"
@@ -471,6 +478,7 @@ def look_up(self:StepWatch):
         f'batch {self.iter}. Lower the learning rate, give the steps a lower one (step_lr), '
         "or start them at the least squared error (init='mse')")
 
+# %% ../nbs/30_callbacks.ipynb #fe6d11d8
 @patch
 @torch.no_grad()
 def is_lost(self:StepWatch, name, step):

@@ -153,6 +153,7 @@ def as_bytes(
     tree = pack(state, tensors)
     return save(tensors, metadata=_header(config, tree))
 
+# %% ../nbs/28_checkpoint.ipynb #85527874
 def unbytes(
     data:bytes, # From `as_bytes`
 ):              # The state
@@ -211,6 +212,7 @@ def _parse(data):
         raise InputError(f"is of another version ({about['format']!r}, not {FORMAT!r})")
     return json.loads(about['config']), json.loads(about['state']), load(data)
 
+# %% ../nbs/28_checkpoint.ipynb #3a28baed
 def read_checkpoint(
     path,    # A checkpoint
 )->tuple:    # (configuration, state's tree, tensors): for `unpack`
@@ -231,6 +233,7 @@ def checkpoints(
     "The checkpoints in a folder"
     return sorted(Path(folder).glob('epoch*-batch*-*.safetensors'), reverse=True)
 
+# %% ../nbs/28_checkpoint.ipynb #42a8a1b9
 def newest_checkpoint(
     folder,  # Any folder
 )->tuple:    # (file, contents, [(newer file, what is wrong)]); (None, None, ...) if none is whole
@@ -241,6 +244,7 @@ def newest_checkpoint(
         except Damaged as e: damaged.append((path, str(e)))
     return None, None, damaged
 
+# %% ../nbs/28_checkpoint.ipynb #e6f79f74
 def position(
     path, # A checkpoint
 )->str:   # '1 epoch and 20 batches'
@@ -277,6 +281,7 @@ def own_random_state(
     return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(),
                 cuda=gpu, loaders=[_loader_state(dl) for dl in loaders])
 
+# %% ../nbs/28_checkpoint.ipynb #2b02de70
 def random_state(
     loaders=(), # Data loaders, of fastai or PyTorch
 )->list:        # For `set_random_state`: a state for each process that trains (one, usually)
@@ -285,6 +290,7 @@ def random_state(
     if world() == 1: return [own]
     return [unbytes(o) for o in collect_bytes(as_bytes(own))]
 
+# %% ../nbs/28_checkpoint.ipynb #8d9af486
 def set_random_state(
     states:list, # From `random_state`
     loaders=(),  # The same data loaders
@@ -361,6 +367,7 @@ def recorder_state(
         mean=dict(count=r.smooth_loss.count, val=r.smooth_loss.val),
         metrics=[_metric_state(m) for m in learn.metrics])
 
+# %% ../nbs/28_checkpoint.ipynb #27f4bab5
 def set_recorder_state(
     learn:Learner, # A learner that fits
     state:dict,    # From `recorder_state`
@@ -381,6 +388,7 @@ def gradients(
     grads = {n:p.grad for n,p in model.named_parameters() if p.grad is not None}
     return {n:g if bool(g.any()) else 0 for n,g in grads.items()}
 
+# %% ../nbs/28_checkpoint.ipynb #eb65c87a
 def set_gradients(
     model,     # The same module
     grads:dict, # From `gradients`
@@ -527,6 +535,7 @@ def hold(self:Checkpoint):
                          'name another folder') from None
     for leftover in self.folder.glob('.epoch*.tmp*'): leftover.unlink(missing_ok=True)
 
+# %% ../nbs/28_checkpoint.ipynb #e485804a
 @patch
 def release(self:Checkpoint):
     "Let another process use the folder"
@@ -560,6 +569,7 @@ def put_back(self:Checkpoint):
     set_random_state(state['random'], self.loaders())
     return state
 
+# %% ../nbs/28_checkpoint.ipynb #e71ccf0f
 @patch
 def go_on(self:Checkpoint):
     "Go on from the checkpoint that was found"
@@ -598,6 +608,7 @@ def before_train(self:Checkpoint):
     self.trained = True
     if self.every: self.at_start = random_state(self.loaders())
 
+# %% ../nbs/28_checkpoint.ipynb #f7851635
 @patch
 def rest_of_the_epoch(self:Checkpoint):
     "Stands in for the learner's `all_batches`, once: passes over the batches that are done"
@@ -622,6 +633,7 @@ def after_batch(self:Checkpoint):
 def after_epoch(self:Checkpoint):
     if self.trained: self.write(self.epoch + 1, 0)
 
+# %% ../nbs/28_checkpoint.ipynb #19887f33
 @patch
 def write(self:Checkpoint,
     epoch:int,     # The epoch to go on in

@@ -118,6 +118,7 @@ def more(
     elif i.high < at: v, why = NO, ''
     return Part(name, *map(scale, i[:3]), i.n, v, why, _p_below(i, at))
 
+# %% ../nbs/64_claims.ipynb #e3100efb
 def less(name, d, floor=0., at=0., scale=_same):
     "The part 'the mean is below `at`'"
     p = more(name, -np.asarray(d), floor, -at)
@@ -340,6 +341,7 @@ def _counting_noise(v, images):
     p = np.clip(np.mean(v)/100, 0, 1)
     return 100*(p*(1 - p)/images)**.5 if images else 0.
 
+# %% ../nbs/64_claims.ipynb #d9318e2b
 def std_part(
     name:str,    # The part
     v,           # Accuracies by seed, in percent
@@ -491,6 +493,7 @@ def _judged(runs, dataset, lam_scale):
     tables = datasets_of(runs, lam_scale)
     return {n for d,ns in tables.items() if dataset in ('', d, _data_name(d)) for n in ns}
 
+# %% ../nbs/64_claims.ipynb #686b204b
 def verdicts(
     runs:pd.DataFrame, # As `report.load_runs` gives them
     dataset='',        # Dataset; '' where there is only one
@@ -518,12 +521,14 @@ def not_judged(
         out[c.id] = f'no run here is on a line of {_tables_name(tables)}; {sweeps} makes them'
     return out
 
+# %% ../nbs/64_claims.ipynb #aec8e376
 def verdict_markdown(
     v:Verdict, # As `verdict` gives it
 )->str:        # Two paragraphs
     "A verdict for a notebook: what, why, and by which test"
     return f'**{v.claim.id}: {v.verdict}.** {v.reason}\n\n*Test:* {v.test}'
 
+# %% ../nbs/64_claims.ipynb #0ced1ce5
 def verdict_table(
     vs:list,       # `Verdict`s
 )->pd.DataFrame:   # Text: Claim, Says, Verdict, Seeds, Why

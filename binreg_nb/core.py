@@ -82,6 +82,7 @@ def full_path(
     except (RuntimeError, ValueError) as e:
         raise InputError(f'{what}={str(path)!r}: is no path ({e})') from None
 
+# %% ../nbs/00_core.ipynb #7146f699
 def from_here(
     path, # A path
 )->Path:  # Relative to the current folder where it lies inside, else as it is

@@ -143,12 +143,14 @@ def class_name(
     "A folder's name in Unicode's form NFC, and so that it can be printed"
     return shown(unicodedata.normalize('NFC', os.fspath(folder)))
 
+# %% ../nbs/40_data.ipynb #2a17d309
 class ItemImages(TfmdLists):
     "The images of items: each an image (anything that `open_image` takes), or a tuple that begins with one"
     def setup(self, train_setup=True): self.tfms.setup(self, train_setup)
     def infer_idx(self, x): return 0 # The first transform takes whatever is given
     def _after_item(self, o): return super()._after_item(o[0] if isinstance(o, tuple) else o)
 
+# %% ../nbs/40_data.ipynb #aacecb72
 class ItemLabels(ItemImages):
     "The classes of items: second of a tuple (a name or a number), or the name of the file's folder"
     def _after_item(self, o):
@@ -596,12 +598,14 @@ def cifar10(path, size, download, **kw):
     stats = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616])
     return _folder_dls(root, size or 32, 0.35, stats, **kw)
 
+# %% ../nbs/40_data.ipynb #dd766088
 @dataset
 def imagenette(path, size, download, **kw):
     root = find_data('imagenette', path, download)
     root = _check_classes('imagenette', root, _IMAGENETTE)
     return _folder_dls(root, size or 128, 0.35, imagenet_stats, **kw)
 
+# %% ../nbs/40_data.ipynb #ccb3822d
 @dataset
 def imagenet(path, size, download, **kw):
     root = find_data('imagenet', path, download)

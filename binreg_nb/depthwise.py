@@ -80,6 +80,7 @@ class Conv2d(nn.Conv2d):
         if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'): return False
         return torch.is_grad_enabled() and is_tiny(x, w, self.groups)
 
+# %% ../nbs/06_depthwise.ipynb #5768d448
 def fast_depthwise(
     model:nn.Module, # Any model; changed in place
 )->nn.Module:        # The same

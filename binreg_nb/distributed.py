@@ -22,6 +22,7 @@ def rank()->int: # 0 is the first, which alone writes files
     "Which of them this one is"
     return dist.get_rank() if world() > 1 else 0
 
+# %% ../nbs/27_distributed.ipynb #dcd9ecc1
 def bare(
     model:nn.Module, # A module, perhaps inside `DistributedDataParallel` or `DataParallel`
 )->nn.Module:        # The module
@@ -29,12 +30,14 @@ def bare(
     wrapped = isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel))
     return model.module if wrapped else model
 
+# %% ../nbs/27_distributed.ipynb #8afef773
 def inner_loader(
     dl, # A data loader
 ):      # What it takes its batches from, or itself
     "The loader inside fastai's `DistributedDL`"
     return getattr(dl, '__dict__', {}).get('dl', dl)
 
+# %% ../nbs/27_distributed.ipynb #93516175
 def join(
     cpu:bool=None, # Train on the CPU? None where there is no GPU
 ):
@@ -87,6 +90,7 @@ def mean_over_ranks(
     if world() == 1: return
     for t in tensors: sent(t, dist.all_reduce).div_(world())
 
+# %% ../nbs/27_distributed.ipynb #94552154
 def sum_over_ranks(
     values:list, # Numbers
 )->list:         # Their sums
@@ -94,6 +98,7 @@ def sum_over_ranks(
     if world() == 1: return values
     return sent(torch.tensor(values, dtype=torch.float64), dist.all_reduce).tolist()
 
+# %% ../nbs/27_distributed.ipynb #e1c0f1c5
 def any_rank(
     flag:Tensor, # Scalar, true or false
 )->Tensor:       # Scalar: true in any process?
@@ -113,6 +118,7 @@ def send_bytes(
     if rank() == 0: raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     return sent(raw, lambda o: dist.broadcast(o, 0)).numpy().tobytes()
 
+# %% ../nbs/27_distributed.ipynb #c317bbe5
 def collect_bytes(
     data:bytes, # Of each process
 )->list:        # Everybody's, in each process
@@ -127,6 +133,7 @@ def collect_bytes(
     dist.all_gather(everybody, raw)
     return [o[:n].cpu().numpy().tobytes() for o,n in zip(everybody, sizes)]
 
+# %% ../nbs/27_distributed.ipynb #a4a3f7a1
 def from_the_first(
     f,      # A function that returns bytes
 )->bytes:   # What it returned in the first process, where alone it is called

@@ -74,6 +74,7 @@ def take(self:Sample,
 @patch
 def weights(self:Sample): return self.take(lambda l: l.weight.detach())
 
+# %% ../nbs/33_dynamics.ipynb #c6b2baa0
 @patch
 def codes(self:Sample, w):
     "The codes of watched weights"
@@ -87,6 +88,7 @@ def share(self:Sample, mask):
     "Per layer, the share of watched weights that are marked"
     return torch.zeros_like(self.sizes).index_add(0, self.layer, mask.float())/self.sizes
 
+# %% ../nbs/33_dynamics.ipynb #989bef37
 @patch
 def norm(self:Sample, v):
     "Per layer, the norm of a watched vector"
@@ -105,6 +107,7 @@ def bn_after(
         elif isinstance(m, _BN) and last is not None: res[last],last = n,None
     return res
 
+# %% ../nbs/33_dynamics.ipynb #ffb91822
 def bn_divergence(
     stale:dict, # Running statistics as training left them (`bn_statistics`)
     fresh:dict, # The same, re-estimated
@@ -142,6 +145,7 @@ def before_fit(self:Dynamics):
     if self.resumed: return
     self.rows,self.rate,self.last,self.first,self.force = [],0.,None,None,None
 
+# %% ../nbs/33_dynamics.ipynb #53728789
 @patch
 def before_train(self:Dynamics):
     if self.sample is None: self.begin()
@@ -163,6 +167,7 @@ def begin(self:Dynamics):
     self.last = self.sample.codes(self.sample.weights())
     self.direction,self.f = torch.zeros_like(self.last),torch.zeros_like(self.last)
 
+# %% ../nbs/33_dynamics.ipynb #ba0be45c
 @patch
 def method(self:Dynamics):
     "The regularizer, while it is active, or None"
@@ -183,6 +188,7 @@ def before_step(self:Dynamics):
     if reg is None or not _in_loss(reg) or not self.measured(): return
     self.own = self.gradient_of(reg)
 
+# %% ../nbs/33_dynamics.ipynb #94764498
 @patch
 def after_step(self:Dynamics):
     self.stepped = True
@@ -192,6 +198,7 @@ def after_step(self:Dynamics):
     self.rate += rate
     if self.measured(): self.begin_force(reg, rate)
 
+# %% ../nbs/33_dynamics.ipynb #45609073
 def sgd_rate(
     hypers, # Settings of the optimizer's last group
 )->float:   # nan for an optimizer that scales its gradients: Adam and its like
@@ -209,6 +216,7 @@ def begin_force(self:Dynamics, reg, rate):
     if _in_loss(reg): self.force = sample.norm(self.own)/sample.norm(total - self.own)
     else: self.before = sample.weights(),sample.norm(total)*rate
 
+# %% ../nbs/33_dynamics.ipynb #2e0b59a5
 @patch
 def gradient_of(self:Dynamics, reg):
     "What the method adds to the gradient of the weights"
@@ -234,6 +242,7 @@ def after_batch(self:Dynamics):
     self.direction,self.f = oscillate(codes, self.last, self.direction, self.f, self.momentum)
     self.last = codes
 
+# %% ../nbs/33_dynamics.ipynb #7ee06a64
 @patch
 def after_validate(self:Dynamics):
     "What BatchNorm was off by, where it was re-estimated"
@@ -273,6 +282,7 @@ def after_epoch(self:Dynamics):
     self.first = None
     if self.file is not None: self.table().to_csv(self.file, index=False)
 
+# %% ../nbs/33_dynamics.ipynb #0f305aae
 @patch
 def table(self:Dynamics)->pd.DataFrame: # One row per epoch and layer
     "What was recorded"
@@ -286,6 +296,7 @@ def state_dict(self:Dynamics):
     "What a resumed run needs: tensors and plain data"
     return dict(rows=list(self.rows), **{k:getattr(self, k) for k in _KEPT})
 
+# %% ../nbs/33_dynamics.ipynb #cac08753
 @patch
 def load_state_dict(self:Dynamics, state):
     "Go on from there; before or after the fit begins"
@@ -342,6 +353,7 @@ def plot_dynamics(self:Learner,
     kwargs.setdefault('warmup', found.warmup)
     return compare_dynamics({'': found.table()}, **kwargs)
 
+# %% ../nbs/33_dynamics.ipynb #fba2d82c
 @patch
 def after_fit(self:Dynamics):
     "The record stays with the learner when the callback has left"

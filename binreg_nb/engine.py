@@ -68,6 +68,7 @@ def _unwanted(worker, key):
     if task is None or task.state == 'cancelled': return True
     return worker.status.name in ('closing', 'closed', 'failed')
 
+# %% ../nbs/52_engine.ipynb #3821e487
 def kill_children(
     pid=None, # Of which process; None for this one
 ):
@@ -426,6 +427,7 @@ def work(self:Engine,
         if self.left(): time.sleep(PAUSE)
     return True
 
+# %% ../nbs/52_engine.ipynb #4b6eae62
 @patch
 def wait(self:Engine, futures, progress, folder):
     "Take the results of a round as they come, and show how far it is; False: the scheduler is gone"

@@ -61,6 +61,7 @@ def _tiles(args):
     shape = args[0].shape
     return [a.view(-1, 1, TILE) if a.shape == shape else a for a in args]
 
+# %% ../nbs/05_fused.ipynb #808c978b
 def total(
     d:Tensor,          # [N], [rows, N] or tiles, while a `Fused` computes
     by_row:bool=True,  # Is there a parameter for each row?
@@ -166,6 +167,7 @@ def flat(
     # `reshape` may return a view with gaps: of a column, or of a gradient that is one number
     return (x if axis is None else x.movedim(axis, 0)).reshape(shape).contiguous()
 
+# %% ../nbs/05_fused.ipynb #4528f04c
 def unflat(
     y:Tensor,  # As `flat` gave it
     x:Tensor,  # The tensor that was flattened
@@ -186,6 +188,7 @@ def new_like(
     if is_dense(x, axis): return x.new_empty_strided(x.shape, x.stride(), dtype=dtype)
     return x.new_empty(x.shape, dtype=dtype)
 
+# %% ../nbs/05_fused.ipynb #3f928b1d
 def in_order_of(
     grad:Tensor, # A gradient of `x`
     x:Tensor,    # Any tensor

@@ -50,11 +50,13 @@ def get_idxs(self:JointDL):
         mine += joint[self.rank*part:(self.rank+1)*part]
     return mine
 
+# %% ../nbs/29_joint.ipynb #6fb87240
 @patch
 def before_iter(self:JointDL):
     self.seen = 0
     self.dl.before_iter()
 
+# %% ../nbs/29_joint.ipynb #81bab3e0
 @patch
 def after_batch(self:JointDL, b):
     n = find_bs(b)
@@ -85,6 +87,7 @@ class JointMetric(AvgMetric):
         total,count = sum_over_ranks([self.total, self.count])
         return total/count if count else None
 
+# %% ../nbs/29_joint.ipynb #ab4baa0a
 class JointLoss(JointMetric):
     "`AvgLoss` over the items of all processes"
     def __init__(self): self.func = None
@@ -177,6 +180,7 @@ def join_metrics(self:JointTraining):
     self.learn.metrics = [joined(m) for m in self.learn.metrics]
     vars(self.recorder)['loss'] = JointLoss()
 
+# %% ../nbs/29_joint.ipynb #c4589061
 @patch
 def after_fit(self:JointTraining):
     if self.saved is None: return

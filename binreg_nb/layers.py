@@ -181,6 +181,7 @@ def is_hooked(m):
     own = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
     return bool(own) or any(getattr(_module, k) for k in _GLOBAL_HOOKS)
 
+# %% ../nbs/11_layers.ipynb #3ecb9b1a
 def is_traced():
     "Is this code being read rather than run?"
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
@@ -198,6 +199,7 @@ def _tensors(self:QuantLayer, x, act):
     quantizers = *_args(self.act_quantizer), *_args(self.weight_quantizer)
     return x, self.weight, self.bias, *quantizers, act, autocast_dtype(x)
 
+# %% ../nbs/11_layers.ipynb #303c7d3d
 def autocast_dtype(x):
     "What autocast would make of a layer's input, or None"
     kind = x.device.type
@@ -217,6 +219,7 @@ class QuantConv(QuantLayer):
         how = self.stride,self.padding,self.dilation,self.transposed,self.output_padding,self.groups
         return torch.ops.binreg.quant_conv(*self._tensors(x, act), *how)[0]
 
+# %% ../nbs/11_layers.ipynb #8e04673d
 class QuantConv1d(QuantConv, nn.Conv1d): "A `Conv1d` whose weights and input are quantized"
 class QuantConv2d(QuantConv, Conv2d): "A `Conv2d` whose weights and input are quantized"
 class QuantConv3d(QuantConv, nn.Conv3d): "A `Conv3d` whose weights and input are quantized"
@@ -251,6 +254,7 @@ class QuantConvTranspose(QuantConv):
         raise InputError(f'per_channel: {type(self).__name__} with {self.groups} groups has no '
                          'step per output channel; use per_channel=False, or skip it')
 
+# %% ../nbs/11_layers.ipynb #f23f11ae
 class QuantConvTranspose1d(QuantConvTranspose, nn.ConvTranspose1d):
     "A `ConvTranspose1d` whose weights and input are quantized"
 class QuantConvTranspose2d(QuantConvTranspose, nn.ConvTranspose2d):
@@ -296,6 +300,7 @@ def quant_layers(
     walk(model, '')
     return found
 
+# %% ../nbs/11_layers.ipynb #9e5662d7
 def low_bit_layers(
     model:nn.Module, # A quantized model
 )->dict:             # name -> quantized layer
@@ -370,6 +375,7 @@ class QuantSequential(nn.Sequential):
             else: x,before,i = m(x),m,i+1
         return x
 
+# %% ../nbs/11_layers.ipynb #89b1cd7e
 def fuse_activations(
     model:nn.Module, # A quantized model; changed in place
 )->list:             # Names of the layers that compute the activation before them
@@ -477,6 +483,7 @@ def _accepted(model, named):
     names = {p.name for p in params}
     return {k:v for k,v in named.items() if k in names} or None
 
+# %% ../nbs/11_layers.ipynb #61e460c2
 def model_inputs(
     model, # A model
     batch, # One batch

@@ -152,6 +152,7 @@ def bin_report(self:Learner):
     "Per layer: bits, steps, MSE-QE, bin loss, clipped share, empty bins (a DataFrame)"
     return metrics.bin_report(self.model)
 
+# %% ../nbs/31_learner.ipynb #dbef588b
 @patch
 def plot_bins(self:Learner,
     layer:str=None, # A layer's name, or its ending; None for a low-bit layer in the middle

@@ -266,6 +266,7 @@ def datasets_of(
     order = (d for d in dict.fromkeys(placed.dataset) if d in there)
     return {d: [n for n in (*TABLES, 'figures') if n in there[d]] for d in order}
 
+# %% ../nbs/62_ledger.ipynb #08b7c170
 def ledgers(
     runs:pd.DataFrame, # As `report.load_runs` gives them
     tables=TABLES,     # Which tables
@@ -380,6 +381,7 @@ def _pipes(cells):
     "A line of a Markdown table"
     return '| ' + ' | '.join(str(c).replace('|', r'\|') for c in cells) + ' |'
 
+# %% ../nbs/62_ledger.ipynb #4f41d3cb
 def ledger_markdown(
     led:pd.DataFrame, # As `ledger` gives it
 )->str:               # A pipe table with its caption below
@@ -451,6 +453,7 @@ def seed_rows(
 
 def _same(x): return x
 
+# %% ../nbs/62_ledger.ipynb #6e133175
 def paired(
     a:pd.DataFrame, # Runs by seed, as `seed_rows` gives them
     b:pd.DataFrame, # Others

@@ -56,6 +56,7 @@ def known_method(
     label = f"LSQ + {name.rpartition(':')[2]}"
     return Method(name, label, '#555555', name, ('lam',), 'you')
 
+# %% ../nbs/02_methods.ipynb #7ce753b3
 def own_regularizer(
     name:str,       # 'module:Class'
     folder:str='',  # Where the module is; '' for the working folder
@@ -80,6 +81,7 @@ def make_regularizer(
     make = getattr(importlib.import_module(f'binreg_nb.{module}'), cls)
     return make(*[getattr(settings, k) for k in m.reads])
 
+# %% ../nbs/02_methods.ipynb #a47547f1
 def has_stage2(
     name:str, # A method
 )->bool:

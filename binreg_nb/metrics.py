@@ -37,6 +37,7 @@ def mse_qe(
     es = [_error(m) for m in _low_bit(model, 'mse_qe').values()]
     return sum(es)/len(es)
 
+# %% ../nbs/21_metrics.ipynb #adc7baf4
 @torch.no_grad()
 def mbl(
     model, # A quantized model

@@ -97,6 +97,7 @@ def check_network(
     elif name not in _networks and name not in torchvision_networks(): _unknown(name)
     return name
 
+# %% ../nbs/41_networks.ipynb #2074a88e
 def torchvision_networks()->list: # Names
     "The classifiers of torchvision"
     return models.list_models(module=models)

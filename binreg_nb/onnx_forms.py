@@ -106,6 +106,7 @@ def container(
                          f"and opset={opset} was asked for: use opset=21, or form='qcdq'")
     return min(widths)
 
+# %% ../nbs/72_onnx_forms.ipynb #e6eb5d2c
 def default_opset(
     model:nn.Module, # A quantized model
     form:str,        # 'qdq', 'qcdq' or 'qonnx'
@@ -133,6 +134,7 @@ class Rewriter:
         self.seen = {} # layer -> its calls so far
         self.forget_grids()
 
+# %% ../nbs/72_onnx_forms.ipynb #5bfc107a
 @patch
 def forget_grids(self:Rewriter):
     "Leave each placeholder its values only: the grids are written anew, under the layers' names"
@@ -154,6 +156,7 @@ def constant(self:Rewriter,
     self.graph.register_initializer(value)
     return value
 
+# %% ../nbs/72_onnx_forms.ipynb #8686da48
 @patch
 def node(self:Rewriter,
     before,     # The node before which it is put
@@ -214,6 +217,7 @@ def weight_parts(self:Rewriter, name, m):
 def _spread_over(step, axis, dims):
     return step if axis is None else step.reshape([-1 if d == axis else 1 for d in range(dims)])
 
+# %% ../nbs/72_onnx_forms.ipynb #bdfcff98
 @patch
 def typed(self:Rewriter, codes, n_bits, signed=True):
     "Codes in the type of the form"
@@ -244,6 +248,7 @@ def weights(self:Rewriter, node):
         new = self.node(node, 'DequantizeLinear', [held, scale], f'{spare}.dequantized', **along)
     self.replace(node, new)
 
+# %% ../nbs/72_onnx_forms.ipynb #a2ac6a84
 @patch
 def replace(self:Rewriter, node, value):
     "Put a value in the place of a node's output"
@@ -261,6 +266,7 @@ def clip(self:Rewriter, before, codes, q, name):
         return self.constant(name, np.array(c, kind))
     return self.node(before, 'Clip', [codes, bound(q.Qn), bound(q.Qp)], name)
 
+# %% ../nbs/72_onnx_forms.ipynb #b684db86
 @patch
 def quant(self:Rewriter, before, x, scale, q, name):
     "qonnx's node"
@@ -285,6 +291,7 @@ def activations(self:Rewriter, node):
     if offset is not None: y = self.node(node, 'Add', [y, offset], f'{label}.shifted_back')
     self.replace(node, y)
 
+# %% ../nbs/72_onnx_forms.ipynb #df23905a
 @patch
 def times_seen(self:Rewriter, name):
     "`''` for a layer's first call, `'.1'` for its second"
@@ -292,6 +299,7 @@ def times_seen(self:Rewriter, name):
     self.seen[name] = n + 1
     return f'.{n}' if n else ''
 
+# %% ../nbs/72_onnx_forms.ipynb #642cee51
 @patch
 def bounded(self:Rewriter, before, x, ends, label):
     "A value between two others (None for no bound), by `Max` and `Min`"
@@ -299,6 +307,7 @@ def bounded(self:Rewriter, before, x, ends, label):
         if end is not None: x = self.node(before, op, [x, end], f'{label}.{op.lower()}')
     return x
 
+# %% ../nbs/72_onnx_forms.ipynb #7d29d679
 @patch
 def between(self:Rewriter, node, x, q, label):
     "A value cut to the grid's ends"
@@ -348,6 +357,7 @@ def foldable(self:Rewriter, bn):
     if source is None or source.domain != 'binreg': return None
     return layer if _read_once(layer.outputs[0]) and _read_once(source.outputs[0]) else None
 
+# %% ../nbs/72_onnx_forms.ipynb #329e1bba
 @patch
 def fold_bn(self:Rewriter):
     "Fold each BatchNormalization into the quantized layer before it"
@@ -405,6 +415,7 @@ def lower(
     r.model.metadata_props.update({'binreg_nb.form': form, 'binreg_nb.layers': '\n'.join(r.named)})
     return r.ir.to_proto(r.model)
 
+# %% ../nbs/72_onnx_forms.ipynb #05c0fe4a
 @patch
 def tidy(self:Rewriter):
     "Remove what is unused, and say which versions the graph needs"
@@ -480,6 +491,7 @@ def _run_qonnx(proto, feeds, names):
     values = execute_onnx(model.transform(InferShapes()), feeds, return_full_exec_context=True)
     return [values[n] for n in names]
 
+# %% ../nbs/72_onnx_forms.ipynb #d696da46
 def run_onnx(
     proto,                 # onnx.ModelProto of any form
     feeds:dict,            # Input name -> numpy array
@@ -573,6 +585,7 @@ def proto_kind(
     "The form of a graph"
     return _noted(proto, 'binreg_nb.form')
 
+# %% ../nbs/72_onnx_forms.ipynb #372432a0
 def first_layer_off(
     table:pd.DataFrame, # As `layer_table` gave it
 )->tuple:               # (the layer's name or '', what happened there)
@@ -656,6 +669,7 @@ def export_onnx(
                       f'first in {where}: do not use it')
     return pd.Series(report, name=Path(file).name)
 
+# %% ../nbs/72_onnx_forms.ipynb #8b85d715
 @patch
 def export_onnx(self:Learner,
     file,               # File to write, usually .onnx

@@ -31,6 +31,7 @@ def pack_codes(
     bits = np.unpackbits(low_bytes[:, None], axis=1, count=n_bits, bitorder='little')
     return torch.from_numpy(np.packbits(bits, bitorder='little'))
 
+# %% ../nbs/70_packed.ipynb #2be0921c
 def unpack_codes(
     data:Tensor,       # As `pack_codes` gave it
     n_bits:int,        # The codes' width, 1 to 8
@@ -126,6 +127,7 @@ def free_place(
         raise InputError(f'{file}: exists already; name another, or replace it with force=True')
     return file
 
+# %% ../nbs/70_packed.ipynb #5ec878df
 @contextmanager
 def new_file(
     file,             # Where it is to be
@@ -165,6 +167,7 @@ def save_low_bit(
     with new_file(file, force) as tmp: save_file(tensors, tmp, {FORMAT: signed})
     return Path(file)
 
+# %% ../nbs/70_packed.ipynb #877f941f
 @patch
 def save_low_bit(self:Learner,
     file,             # File to write, usually .safetensors

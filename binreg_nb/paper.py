@@ -207,6 +207,7 @@ def register_method(
     LABELS[name] = label or name
     if color: METHOD_COLORS[name] = color
 
+# %% ../nbs/60_paper.ipynb #5d1aaa18
 def method_label(
     name:str, # A method's name
 )->str:       # What tables and legends call it
@@ -222,6 +223,7 @@ def method_color(
     if name in METHOD_COLORS: return METHOD_COLORS[name]
     return MORE_COLORS[zlib.crc32(name.encode()) % len(MORE_COLORS)]
 
+# %% ../nbs/60_paper.ipynb #abf7a6fd
 def method_rank(
     name:str, # A method's name
 )->tuple:     # A key for `sorted`

@@ -64,6 +64,7 @@ def act_forward(x, step, lo, hi, *offset, act=''):
     f = offset_forward if offset else lsq_forward
     return f(z, step, lo, hi, *offset).to(x.dtype)
 
+# %% ../nbs/10_quantizers.ipynb #56ab3548
 def act_backward(grad, x, step, lo, hi, *offset, act=''):
     "As `lsq_backward` or `offset_backward`, for the activation of `x`"
     f = offset_backward if offset else lsq_backward
@@ -123,6 +124,7 @@ def _params(step, codes, offset, axis, dtype):
     if offset.dtype != dtype: offset = offset.to(dtype)
     return step, codes, offset if axis is None else offset.reshape(-1, 1)
 
+# %% ../nbs/10_quantizers.ipynb #066d9272
 def quantize(
     x:Tensor,      # Values, any shape
     step:Tensor,   # The step's parameter: a scalar, or one per channel of `axis`
@@ -148,6 +150,7 @@ def values_per_step(
     if axis is not None: n /= max(x.shape[axis], 1)
     return max(n, 1)
 
+# %% ../nbs/10_quantizers.ipynb #20eb009e
 def in_use(
     offset, # The offset's parameter, or None
     used,   # Has calibration decided for it? A tensor, or None
@@ -155,6 +158,7 @@ def in_use(
     "The offset that has to be computed with; asked only on a CPU, where asking costs nothing"
     if offset is None or used.device.type != 'cpu' or used: return offset
 
+# %% ../nbs/10_quantizers.ipynb #c4cf058e
 def quantize_grads(
     grad:Tensor,        # Gradient of x̂
     x:Tensor,           # The values that were quantized
@@ -330,6 +334,7 @@ def Qn(self:LSQQuantizer):
     "Lowest code (asks the device)"
     return int(self.codes[0])
 
+# %% ../nbs/10_quantizers.ipynb #af1106a7
 @patch(as_prop=True)
 def Qp(self:LSQQuantizer):
     "Highest code (asks the device)"
@@ -340,6 +345,7 @@ def grid_step(self:LSQQuantizer):
     "The distance between two grid points, positive: a scalar, or one per channel"
     return grid_step(self.step)
 
+# %% ../nbs/10_quantizers.ipynb #67a2be84
 @patch(as_prop=True)
 def uses_offset(self:LSQQuantizer):
     "Has calibration decided for a learned offset?"
@@ -410,6 +416,7 @@ def grad_scale(self:LSQQuantizer,
     "Scale of the step's gradient (Esser et al. 2020, section 2.2)"
     return (values_per_step(x, self.axis, self.batched) * max(self.Qp, 1))**-.5
 
+# %% ../nbs/10_quantizers.ipynb #846af671
 @patch
 def forward(self:LSQQuantizer,
     x:Tensor,    # Values, any shape
@@ -443,6 +450,7 @@ def to_codes(self:LSQQuantizer,
     if self.offset is not None: x = x - self.offset.reshape(shape)
     return (x/self.grid_step.reshape(shape)).clamp(*self.codes).round().to(torch.int16)
 
+# %% ../nbs/10_quantizers.ipynb #9ffdd050
 @patch
 def extra_repr(self:LSQQuantizer):
     "What `print` shows of a quantizer: its bit width, codes and axis"

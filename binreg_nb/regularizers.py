@@ -30,6 +30,7 @@ def bin_sums(idx, values, K):
     rows = [v.expand_as(idx) if v.dim() == 0 else v.reshape(-1) for v in values]
     return [v.new_zeros(K).scatter_add(0, idx, v) for v in rows]
 
+# %% ../nbs/20_regularizers.ipynb #d07f064f
 def bin_pick(table, idx, K):
     "`table[idx]`"
     if K > 16 or not is_symbolic(idx): return table[idx.long()]
@@ -51,6 +52,7 @@ def bin_stats(w, step, lo, hi, K, unbiased):
     m,c = sums[0]/n,torch.where(n > 1, n/(n-1).clamp(min=1), 0.)
     return ((1-c)*m*m + c*q).sum(), 2*c/n, 2*(1-c)*m/n
 
+# %% ../nbs/20_regularizers.ipynb #e31f03f5
 def bin_grad(w, step, lo, hi, grad, K, alpha, beta=None):
     "Each weight's gradient, αr + β with its bin's α and β, and the step's: its sum times -code"
     w = w.to(step.dtype)
@@ -176,6 +178,7 @@ def kurtosis(
     d = d - d.mean()
     return (d**4).mean() / (d**2).mean().square().clamp(min=torch.finfo(d.dtype).tiny)
 
+# %% ../nbs/20_regularizers.ipynb #e94a5669
 def kurtosis_reg(
     w:Tensor,         # Latent weights, any shape
     target:float=1.8, # Kurtosis to aim at; 1.8 is uniform
@@ -267,6 +270,7 @@ class BinReg(Regularizer):
         if type(self).layer_loss is not BinReg.layer_loss: return super()._losses(layers)
         return layers_bin_reg(layers.values(), self.unbiased, self.step_grad)
 
+# %% ../nbs/20_regularizers.ipynb #911e653f
 class KURE(Regularizer):
     "Kurtosis regularization: `lam` times the layers' mean `kurtosis_reg` (Shkolnik et al. 2020)"
     reduce = 'mean'
@@ -283,6 +287,7 @@ def constant_ramp(p:float)->float:
     "The same all the time: rate 1"
     return p
 
+# %% ../nbs/20_regularizers.ipynb #f5a21455
 def falling_ramp(p:float)->float:
     "Falls to nothing, as the learning rate does: rate 1 + cos(πp)"
     return p + math.sin(math.pi*p)/math.pi
@@ -390,6 +395,7 @@ def after_step(self:DecoupledBinReg,
     layers = low_bit_layers(model)
     for n,lam in self.lam_of(layers).items(): self.pull(layers[n], lam*share)
 
+# %% ../nbs/20_regularizers.ipynb #5246807e
 @patch
 def pull(self:DecoupledBinReg,
     layer,         # A quantized layer

@@ -114,6 +114,7 @@ def threshold(self:Freezing,
     if not progress: return math.inf
     return self.last + (self.first - self.last)*(1 + math.cos(math.pi*progress))/2
 
+# %% ../nbs/22_rivals.ipynb #ec25602c
 @patch
 def after_step(self:Freezing,
     model,          # A quantized model
@@ -135,6 +136,7 @@ def start(self:Freezing, w, step, codes):
     return dict(code=code.to(torch.int8), direction=still.to(torch.int8), f=still,
                 ema=code, frozen=still.bool())
 
+# %% ../nbs/22_rivals.ipynb #f0f26067
 @patch
 def frozen_share(self:Freezing)->dict: # layer name -> share of its weights
     "How much stands still by now"
@@ -178,6 +180,7 @@ def bin_variances(
     squares, = bin_sums(idx, ((clipped - mean).square(),), K)
     return (squares/(n - 1).clamp(min=1)).sum()
 
+# %% ../nbs/22_rivals.ipynb #b9ebe520
 class OBR(Dampening):
     "Oscillation-aware bin regularization: dampening and each bin's variance (Huang et al. 2024)"
     def __init__(self,

@@ -129,6 +129,7 @@ def recipe(
     "The training defaults of a dataset"
     return SimpleNamespace(**{k:v for k,(v,_) in RECIPES.get(dataset, RECIPES['folder']).items()})
 
+# %% ../nbs/50_runs.ipynb #b3ed607c
 def recipe_table(
     dataset:str, # A dataset's name, or a path
 ):               # DataFrame: setting, value, source
@@ -340,6 +341,7 @@ def finished(
     config,metrics = (_record(Path(out)/n)[0] for n in RECORDS)
     return metrics if config else None
 
+# %% ../nbs/50_runs.ipynb #b03c50da
 def broken(
     out, # A run's folder
 )->str:  # One line; '' where nothing is broken, though the run may have been stopped before its end
@@ -351,12 +353,14 @@ def broken(
 
 FAILED = 'failed.json' # the record of a failed run, beside error.log
 
+# %% ../nbs/50_runs.ipynb #46ca3634
 def failure(
     out, # A run's folder
 )->str:  # One line; '' for a run that did not fail
     "Why a run failed, the last time that it was tried"
     return '' if finished(out) else str((_record(Path(out)/FAILED)[0] or {}).get('why', ''))
 
+# %% ../nbs/50_runs.ipynb #0accaa09
 def tell_broken(
     jobs, # (RunConfig, folder) pairs that are about to be done
 ):
@@ -410,6 +414,7 @@ def top5(
     from fastai.metrics import top_k_accuracy
     return top_k_accuracy(scores, labels, k=min(5, scores.shape[-1]))
 
+# %% ../nbs/50_runs.ipynb #d6d7a617
 def build(
     cfg:RunConfig, # A resolved configuration
 ):                 # A fastai Learner in full precision
@@ -576,6 +581,7 @@ def machine()->str:
     version = torch.__version__.split('+')[0]
     return f'{gpu}{os.cpu_count()} CPU cores ({platform.machine()}), torch {version}'
 
+# %% ../nbs/50_runs.ipynb #4baa5c4c
 def start_record(
     start, # Folder of the full-precision run that another one began from, or None
 )->dict:   # start_top1 (percent), start_epochs; both None where there is none
@@ -760,6 +766,7 @@ class Parser(argparse.ArgumentParser):
             message = f'unknown option {bad!r}{meant} (--help lists all)'
         self.exit(2, f'{self.prog}: {message}\n')
 
+# %% ../nbs/50_runs.ipynb #8bb3310b
 def add_options(
     parser,      # An argparse parser
     names=None,  # Which fields; None for all
@@ -811,6 +818,7 @@ def read_settings(
 def _as_number(e):
     return ' (YAML reads 1e-3 as text: write 1.0e-3)' if 'must be a number' in str(e) else ''
 
+# %% ../nbs/50_runs.ipynb #0b1a56fc
 def parse_settings(
     parser, # An argparse parser that has --config
     argv,   # The command line
@@ -862,6 +870,7 @@ def guarded(
         return main
     return decorate
 
+# %% ../nbs/50_runs.ipynb #ff4061eb
 def run_jobs(
     cfg:RunConfig, # A resolved configuration
     out,           # Its folder

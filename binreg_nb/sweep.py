@@ -26,6 +26,7 @@ def sweep(
     SWEEPS[f.__name__] = f
     return f
 
+# %% ../nbs/51_sweep.ipynb #f242b5ec
 @sweep
 def demo(base):
     "ResNet18 on scanned digits: full precision, LSQ, LSQ + KURE, LSQ + BR at W/A 4/4 and 2/2, decoupled BR at 2/2"
@@ -75,6 +76,7 @@ def table2(base, rows=''):
     "MobileNetV3-Small, 18 lambdas over 4, 3 and 2 bits"
     return paper_runs(2, base, rows)
 
+# %% ../nbs/51_sweep.ipynb #a68d6b5e
 @sweep
 def table3(base, rows=''):
     "MobileNetV3-Small, LSQ and BR at 4, 3 and 2 bits, five seeds"
@@ -97,6 +99,7 @@ def figures(base):
     return [replace(base, network=n, method=m, w_bits=b, a_bits=b, lam=usual_lam(n, m))
             for n,m,b in shown]
 
+# %% ../nbs/51_sweep.ipynb #0699e25d
 @sweep
 def starts(base):
     "Full precision alone: the three networks that all other runs start from"
