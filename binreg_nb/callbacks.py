@@ -504,6 +504,7 @@ def _first_not_finite(model, xb):
         for h in hooks: h.remove()
     return found[0] if found else None
 
+# %% ../nbs/30_callbacks.ipynb #44795155
 @patch
 @torch.no_grad()
 def culprit(self:StepWatch):

@@ -313,6 +313,7 @@ FASTAI_STATE = {
 # what these do decides nothing
 DISPLAY = ('ProgressCallback', 'ShowGraphCallback', 'CSVLogger', 'Checkpoint')
 
+# %% ../nbs/28_checkpoint.ipynb #af7acdd7
 def has_state(
     o,      # A callback, a regularizer
 )->bool:    # Does its class have both methods? (fastai's instances answer for their learner, too)

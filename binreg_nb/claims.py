@@ -39,6 +39,7 @@ def _gap(sel, network, bits):
     return dict(network=network, bits=bits, fp=full.mean(), lsq=lsq.top1.mean(), gap=i.mean,
                 low=i.low, high=i.high, n=i.n, diverged=_bad(lsq), real=real)
 
+# %% ../nbs/64_claims.ipynb #6004b0d6
 def gaps(
     runs:pd.DataFrame, # As `report.load_runs` gives them
     dataset='',        # Dataset; '' where there is only one
@@ -62,6 +63,7 @@ def _listed(xs):
     *most, last = xs
     return f"{', '.join(most)} and {last}" if most else last
 
+# %% ../nbs/64_claims.ipynb #dd37cbd9
 def _gap_words(r):
     "One place: how far LSQ is from full precision, with the direction in words"
     where = 'below' if r.gap >= 0 else 'above'
@@ -218,6 +220,7 @@ def _floor(sel):
     "The least standard deviation of a difference of accuracies"
     return image_floor(sel.attrs['images'])
 
+# %% ../nbs/64_claims.ipynb #e1be3ddd
 def _gated(p, sel, network, bits):
     "The part, left open where LSQ loses nothing: an accuracy says nothing there"
     if p.n < MIN_SEEDS: return p
@@ -311,6 +314,7 @@ def _as_good(sel, bits, x, y):
                -MARGIN, MARGIN, _floor(sel))
     return _gated(_survived(p, rx), sel, _V3, bits)
 
+# %% ../nbs/64_claims.ipynb #f5e660a9
 def _weak_is_worse(sel, bits):
     "The part 'lambda 0.05 is worse than the mean of the others'"
     weak, *flat = _cells(sel, _V3, bits, *(_br(lam=l) for l in (.05, *FLAT)))
@@ -467,6 +471,7 @@ def _c8_parts(sel, network, bits):
     flat = within(f'{network}, {bits} bits: kurtosis with KURE', kure['kurtosis'], *UNIFORM)
     yield _with_weights(flat, rows[2])
 
+# %% ../nbs/64_claims.ipynb #5795a72c
 @_test_of('C8', 'figures')
 def _c8(sel):
     shown = sorted({(f.network, b) for f in FIGURES.values() for m,b in f.runs()})

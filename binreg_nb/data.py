@@ -93,6 +93,7 @@ def _gray(im):
     res,clear = to_uint8(a),im.info.get('transparency')
     return np.where(a == clear, np.uint8(255), res) if isinstance(clear, int) else res
 
+# %% ../nbs/40_data.ipynb #ce65e965
 def to_rgb(
     im:Image.Image, # In any of Pillow's modes
 )->Image.Image:     # A new one, in the mode RGB
@@ -122,6 +123,7 @@ def _from_array(a):
 
 def _brief(o): return shown(repr(o)[:60])
 
+# %% ../nbs/40_data.ipynb #cb9d4580
 def open_image(
     item,      # Path, bytes or open file of an image; `PIL.Image`; array or tensor
 )->PILImage:   # As a viewer shows it, RGB
@@ -409,6 +411,7 @@ def _key(files, *more):
         h.update(os.fsencode(f'{os.path.abspath(f)}|{s.st_size}|{s.st_mtime_ns}\n'))
     return h.hexdigest()[:16]
 
+# %% ../nbs/40_data.ipynb #499defa1
 def cached(
     name:str, # File name below the cache folder, without its ending
     make,     # Function that makes a dictionary of tensors

@@ -167,6 +167,7 @@ def _member(rank, n, port, threads, errors, f, args):
     finally:
         if dist.is_initialized(): dist.destroy_process_group()
 
+# %% ../nbs/27_distributed.ipynb #2d851b6f
 def in_processes(
     n:int,  # How many
     f,      # A function of a module, which joins the group (`join`, or `learn.distrib_ctx`)

@@ -122,6 +122,7 @@ def do_run(
         except Stopped: return dict(status='stopped')
         except Exception as e: return _failed(e, out, watch)
 
+# %% ../nbs/52_engine.ipynb #660f06a7
 def _watch_task(notebook):
     "A `_Watch` in a Dask worker; elsewhere nothing is to be watched"
     try: get_worker()
@@ -248,6 +249,7 @@ def local_client(
             raise
         finally: cluster.close(timeout=10)
 
+# %% ../nbs/52_engine.ipynb #4212a8ec
 def _kill(cluster):
     "End all workers at once, whatever they are doing"
     for nanny in cluster.workers.values(): nanny.auto_restart = False
@@ -399,6 +401,7 @@ def take(self:Engine,
     if r['status'] == 'refused': self.refused.append(r['why'])
     return True
 
+# %% ../nbs/52_engine.ipynb #e87ce2b7
 def _result(future, out, folder):
     "What became of a task"
     if future.status == 'finished': return future.result()
@@ -475,6 +478,7 @@ def _work_far(engine, progress, address):
               flush=True)
         with _found_again(address) as (client, _): done = engine.work(client, progress)
 
+# %% ../nbs/52_engine.ipynb #d55e4191
 @contextmanager
 def _found_again(address):
     "A client of a scheduler that comes back within `PATIENCE`"

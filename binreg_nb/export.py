@@ -73,6 +73,7 @@ def check_forms(
     for f in names: need(*_PACKAGES[choose('form', f, KINDS)])
     return names
 
+# %% ../nbs/73_export.ipynb #acd48eea
 def _packed(learn, cfg, file, batches, force, check):
     "Write a packed file, and load it into a fresh network"
     save_low_bit(learn.model, file, force)
@@ -115,6 +116,7 @@ def export_run(
         rows.append(dict(row, file=file, float32_kB=float32_kB))
     return pd.DataFrame(rows)
 
+# %% ../nbs/73_export.ipynb #2d9f8090
 def _check_opset(cfg, forms, opset):
     "Raise `InputError` for an operator set without the types, before anything is loaded"
     if opset is None: return
@@ -149,6 +151,7 @@ def _options():
     add('--data', default='', help="Where the runs' data is now (default: where it was)")
     return p
 
+# %% ../nbs/73_export.ipynb #1bb3a572
 def shippable(
     folder, # A run's folder, or a folder of runs
 )->list:    # Folders of finished low-bit runs
@@ -176,6 +179,7 @@ def _line(row):
     if row.written_first: text += f' (first in {row.written_first}: {row.written_why})'
     return f'{text}; load it with {row.option}' if row.option else text
 
+# %% ../nbs/73_export.ipynb #69f1060c
 @guarded('binreg-export')
 def main(
     argv=None, # Arguments; None for the command line's

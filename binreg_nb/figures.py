@@ -110,6 +110,7 @@ def _axes(ax, size=(4, 2.4)):
     ax.spines[['left', 'bottom']].set_color('.6')
     return ax
 
+# %% ../nbs/61_figures.ipynb #06f430f2
 def _ticks(ax):
     "Few ticks, and powers of ten where the numbers would be long"
     inches = ax.get_position().width*ax.figure.get_figwidth()
@@ -118,6 +119,7 @@ def _ticks(ax):
     ax.ticklabel_format(scilimits=(-3, 4))
     for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set(fontsize=FONT - 2, color='.4')
 
+# %% ../nbs/61_figures.ipynb #b4e26ea0
 def _label(ax, title, xlabel, ylabel):
     "Title and axis labels at the figure's size"
     ax.set_title(title, fontsize=FONT)
@@ -175,6 +177,7 @@ def _fill_bins(ax, v, Qn, Qp, edges, unit):
         sides = edges[cells[0]:cells[-1]+2]*unit
         ax.stairs(height[cells], sides, fill=True, color=color, lw=0)
 
+# %% ../nbs/61_figures.ipynb #8710c39b
 def _target_lines(ax, Qn, Qp, edges, unit):
     "A red dashed line at each bin's value; behind the bins where they are many, or it hides them"
     width = edges[-1] - edges[0]
@@ -318,6 +321,7 @@ def bin_figure(
     fig.suptitle(title, fontsize=FONT + 2)
     return fig
 
+# %% ../nbs/61_figures.ipynb #9a61cf9e
 def _common_layers(data):
     "The layers that all runs have; raises `InputError` where there is none"
     first = next(iter(data.values()), {})
@@ -363,6 +367,7 @@ def _column(axs, panels, title, first, ylabels=None):
         if a.get_xlabel() == b.get_xlabel(): a.set_xlabel('')
     axs[0].set_title(title, fontsize=FONT)
 
+# %% ../nbs/61_figures.ipynb #d18a68d9
 def _draw(ax, p, lim):
     "What a panel shows"
     if p.data is None: _axes(ax).set(xticks=[], yticks=[])
@@ -376,6 +381,7 @@ def _row_label(ax, text):
                 rotation=90, ha='right', va='center', multialignment='center', fontsize=FONT,
                 weight='bold')
 
+# %% ../nbs/61_figures.ipynb #863cf0f2
 def _aligned(lim, weight, step, Qn, Qp):
     "Cells that fit the bins, where the grid is a visible part of the picture"
     unit, n = step_unit(step), Qp - Qn + 1
@@ -467,6 +473,7 @@ def _log_if_wide(ax):
     ys = ys[np.isfinite(ys) & (ys > 0)]
     if len(ys) and ys.max() > 50*ys.min(): ax.set_yscale('log')
 
+# %% ../nbs/61_figures.ipynb #88f80e09
 def _finish_curves(axs, warmups):
     "Grid, whole epochs, warm-up lines, and a logarithmic loss where it spans decades"
     for ax in axs:
@@ -505,6 +512,7 @@ DYNAMICS = dict( # column -> (title, unit, what to look for)
     bn_error=('Error of stale BatchNorm statistics', 'nats',
                  'large where codes flip faster than running averages follow'))
 
+# %% ../nbs/61_figures.ipynb #ff0ee3e3
 def read_dynamics(
     run_dir,     # A run's folder
 )->pd.DataFrame: # A row an epoch, a column for each quantity, means over layers; None without file
@@ -666,6 +674,7 @@ def _columns(fig, names):
     out.append(Column(f'{fig.overall} bits, overall', fig.overall, names[0], True))
     return [c._replace(title=f'({letter}) {c.title}') for letter,c in zip('abcdefgh', out)]
 
+# %% ../nbs/61_figures.ipynb #c394f05b
 def _gather(n, folder, layers, **which):
     "The figure, its runs, its columns, and the layers it shows, by (method, bits)"
     fig, runs = _figure(n), figure_runs(n, folder, **which)
@@ -758,6 +767,7 @@ def figure_numbers(
                              status=runs[m, c.bits]['status']))
     return pd.DataFrame(rows)
 
+# %% ../nbs/61_figures.ipynb #99dea134
 def _layer_numbers(w, s, Qn, Qp):
     "How sharp, how flat, how clipped"
     v = in_steps(w, s)

@@ -110,6 +110,7 @@ class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): return _SumOverRanks.forward(ctx, grad)
 
+# %% ../nbs/29_joint.ipynb #3fd8bec3
 class HostSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     "What PyTorch's `SyncBatchNorm` is on a GPU, on a CPU"
     def _check_input_dim(self, x): pass

@@ -124,6 +124,7 @@ def _backward_kernel(layer_grads):
         return dx, dx_step, none if dx_offset is None else dx_offset, dw, dw_step, dbias
     return kernel
 
+# %% ../nbs/11_layers.ipynb #89aa3d3f
 def _backward_fake(grad, need, xh, wh, x, w, bias, *rest):
     none = x.new_empty(0)
     x_step,_,x_offset,_,x_axis,_,w_step,_,_,_,w_axis,_ = rest[:12]
@@ -144,6 +145,7 @@ def _layer_setup(ctx, inputs, output):
     ctx.save_for_backward(*kept, *[inputs[i] for i in _TENSORS])
     ctx.others = [None if i in _TENSORS else a for i,a in enumerate(inputs)]
 
+# %% ../nbs/11_layers.ipynb #947acb2e
 def _layer_rule(name):
     "The gradients of `binreg::name`, by `binreg::name_backward`"
     def backward(ctx, grad, *of_kept):
@@ -320,6 +322,7 @@ def float_weights(
     left = [(n, m) for n,m in model.named_modules() if is_other(m) and has_matrix(m)]
     return [f"{n or 'the model'} ({type(m).__name__})" for n,m in left]
 
+# %% ../nbs/11_layers.ipynb #01cb5e17
 def _candidates(model, skip):
     "name -> layer to convert"
     names = [n for n,m in model.named_modules() if isinstance(m, tuple(QUANTIZED))]
@@ -476,6 +479,7 @@ def move_to(
 
 def _fields(o): return {f.name:getattr(o, f.name) for f in dataclasses.fields(o) if f.init}
 
+# %% ../nbs/11_layers.ipynb #359e29d2
 def _accepted(model, named):
     "Those of the names that the model's `forward` takes; None if it takes none of them"
     params = signature(model.forward).parameters.values()

@@ -79,6 +79,7 @@ def _by_place(epochs):
             out.setdefault(_place(l), []).append((n, i, l))
     return out
 
+# %% ../nbs/62_ledger.ipynb #6a15df23
 def place_runs(
     runs:pd.DataFrame, # As `report.load_runs` gives them
     lam_scale=1.,      # BR's measured lambda in units of the table's
@@ -108,6 +109,7 @@ def _data_name(d):
     "A dataset's name; a folder's path says where it lies on one machine, its name what it is"
     return Path(d).name
 
+# %% ../nbs/62_ledger.ipynb #9ab2e607
 def _tables_name(tables):
     "Tables in words"
     ns = [str(t) for t in tables]
@@ -183,6 +185,7 @@ def _images(sel, s):
     n = sel.n_valid.dropna() if 'n_valid' in sel else []
     return int(max(n)) if len(n) else VALID_IMAGES.get(s[0])
 
+# %% ../nbs/62_ledger.ipynb #9163ec93
 def _belongs(s, method, best):
     "Is a run of setting `s` one of setting `best`? Full precision may have trained for longer"
     if method != 'fp': return tuple(s) == tuple(best)
@@ -308,6 +311,7 @@ def _what_columns(led):
     out['', 'W/A'] = [f'{w}/{a}' for w,a in zip(led.w_bits, led.a_bits)]
     return out
 
+# %% ../nbs/62_ledger.ipynb #99e3953c
 def _paper_columns(led, ks):
     "The paper's side"
     out = {}
@@ -318,6 +322,7 @@ def _paper_columns(led, ks):
         out['Paper', METRICS[k][0]] = cells
     return out
 
+# %% ../nbs/62_ledger.ipynb #27537a05
 def _measured_columns(led, ks):
     "Our side"
     out, scaled = {}, led.attrs['lam_scale'] != 1
@@ -355,6 +360,7 @@ def _measured_on(led):
     return (f"{_data_name(s.dataset)}, {s.epochs} epochs{start}{''.join(extra)}, "
             f"seed{plural} {', '.join(map(str, seeds))}{unequal}")
 
+# %% ../nbs/62_ledger.ipynb #736d2c57
 def ledger_caption(
     led:pd.DataFrame, # As `ledger` gives it
 )->str:               # Two or three sentences
@@ -545,6 +551,7 @@ def _join_seeds(ax, g, cells):
     ax.set_xticks(range(len(cells)), names)
     ax.set_xlim(-.5, len(cells) - .5)
 
+# %% ../nbs/62_ledger.ipynb #9e997bfc
 def _band(ax, n, lsq, cells):
     "LSQ across the panel, and the axis of m or lambda; returns LSQ's mean, in a list"
     i = interval(lsq[lsq.status == 'ok'].top1.dropna() if len(lsq) else [])

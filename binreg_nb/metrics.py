@@ -90,6 +90,7 @@ def _bins(name, m):
         std = wc.std(unbiased=False).item() if n else float('nan')
         yield dict(layer=name, code=c, value=c*step, n=n, share=n/w.numel(), mean=mean, std=std)
 
+# %% ../nbs/21_metrics.ipynb #580f3fa4
 @torch.no_grad()
 def bin_table(
     model,          # A quantized model

@@ -110,6 +110,7 @@ def _unknown(name):
                      f"(available: {', '.join(list_networks())}, "
                      'any classifier of torchvision, timm/NAME, or module:function of your own)')
 
+# %% ../nbs/41_networks.ipynb #22061965
 def _timm(name):
     "The package timm, which has the network"
     if importlib.util.find_spec('timm') is None:
@@ -151,6 +152,7 @@ def _from_own(name, modules, **kw):
     if isinstance(net, nn.Module): return net
     raise InputError(f'network={name!r}: returned a {type(net).__name__}, not a torch.nn.Module')
 
+# %% ../nbs/41_networks.ipynb #f0a90c04
 def _arguments(name, f, kw):
     "`num_classes`, and those that `f` names; raises `InputError` if it cannot be called with them"
     takes = signature(f).parameters
@@ -249,6 +251,7 @@ def _create_other(name, n_classes, in_channels, size, pretrained, stride, module
 
 def _convs(net): return (m for m in net.modules() if isinstance(m, nn.Conv2d))
 
+# %% ../nbs/41_networks.ipynb #96bd9e73
 def _from_timm(name, n_classes, in_channels, pretrained):
     try:
         return _timm(name).create_model(name.removeprefix('timm/'), pretrained=pretrained,

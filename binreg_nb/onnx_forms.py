@@ -74,6 +74,7 @@ def trace(
             raise InputError(f'torch.onnx.export cannot read this model: {_reason(e)}') from e
     return program.model
 
+# %% ../nbs/72_onnx_forms.ipynb #bd9b2dbc
 @contextlib.contextmanager
 def _quietly():
     "Without what the exporter prints and warns"
@@ -188,6 +189,7 @@ def _quantizer(node):
 
 def _placeholders(graph): return [n for n in graph if n.domain == 'binreg']
 
+# %% ../nbs/72_onnx_forms.ipynb #058fa928
 @patch
 def quantizer(self:Rewriter, node):
     "(layer name, layer, quantizer) of a placeholder"
@@ -456,6 +458,7 @@ def _tapped(proto, names):
         if n not in known: copied.graph.output.append(onnx.ValueInfoProto(name=n))
     return copied
 
+# %% ../nbs/72_onnx_forms.ipynb #1ce3733d
 def _session(proto, as_written, no_merging):
     ort, = need('onnxruntime')
     options = ort.SessionOptions()
@@ -479,6 +482,7 @@ def onnx_session(
     try: return _session(proto, as_written, False), ''
     except refused: return _session(proto, as_written, True), NO_MERGING
 
+# %% ../nbs/72_onnx_forms.ipynb #31abfa2f
 def _run_qonnx(proto, feeds, names):
     "Values of a graph, by qonnx's own executor"
     need('qonnx')
@@ -520,6 +524,7 @@ def _watched(model, args, kwargs, names):
         for h in hooks: h.remove()
     return seen
 
+# %% ../nbs/72_onnx_forms.ipynb #e1caa53b
 def _input_codes(m, x, theirs):
     "At a layer's input: how many codes are off, by how much, how many steps from a border at most"
     q = m.act_quantizer
@@ -620,6 +625,7 @@ def _outputs(model, proto, batches, n_inp, as_written):
         theirs.append(y)
     return np.concatenate(ours), np.concatenate(theirs), option
 
+# %% ../nbs/72_onnx_forms.ipynb #8db56a44
 def check_onnx(
     model:nn.Module, # The model
     proto,           # onnx.ModelProto that was exported from it

@@ -54,6 +54,7 @@ def _is_small(t):
     of_a_kind = t.dim() < 2 and t.numel() in (1, 2) and t.dtype in _IN_HEADER
     return of_a_kind and bool(t.isfinite().all())
 
+# %% ../nbs/70_packed.ipynb #bf4ff813
 def _describe(m):
     "What the header says about one quantized layer"
     w,a = m.weight_quantizer,m.act_quantizer
@@ -62,6 +63,7 @@ def _describe(m):
                 w_bits=w.n_bits, a_bits=a.n_bits, per_channel=w.axis is not None,
                 w_init=w.init, a_init=a.init, negatives=a.negatives, low_bit=m.low_bit)
 
+# %% ../nbs/70_packed.ipynb #a4c852cf
 def _is_channels_last(model):
     def turned(p):
         other = p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last)
@@ -87,6 +89,7 @@ def _packable(model):
         for p in m._parameters.values(): users.setdefault(id(p), set()).add(id(m))
     return {n:m for n,m in _every_layer(model).items() if len(users[id(m.weight)]) == 1}
 
+# %% ../nbs/70_packed.ipynb #2389debd
 def _codes(name, m):
     "The codes of a layer's weights"
     q = m.weight_quantizer
@@ -96,6 +99,7 @@ def _codes(name, m):
     if m.weight.isfinite().all(): return q.to_codes(m.weight.detach())
     raise InputError(f'{name}: has weights that are infinite or missing (nan): they have no code')
 
+# %% ../nbs/70_packed.ipynb #5cb978d7
 def packed_state(
     model:nn.Module, # A quantized model
 )->tuple:            # (header, tensors): a dict for JSON, and name -> tensor
@@ -237,6 +241,7 @@ def _refuse_layer(file, name, layer, m):
         if mine[k] != layer[k]:
             raise InputError(f'{file}: {name} has {k}={layer[k]}, and {mine[k]} in the model')
 
+# %% ../nbs/70_packed.ipynb #2b12a453
 def _refuse(file, header, tensors, model):
     "Raise `InputError` that names the first difference between a file and a model"
     modules,layers = dict(model.named_modules(remove_duplicate=False)),header['layers']
@@ -278,6 +283,7 @@ def _quantize_as(model, header):
         _start_layer(n, m)
     _no_way_round(model)
 
+# %% ../nbs/70_packed.ipynb #33a8b69a
 def _state(model, header, tensors):
     "The state dict that a file stands for"
     like,state = model.state_dict(),dict(tensors)
@@ -293,6 +299,7 @@ def _state(model, header, tensors):
         state[key + 'weight'] = _weights(layer, state[key + 'weight'], step, axis)
     return state
 
+# %% ../nbs/70_packed.ipynb #6af3e0f6
 def load_low_bit(
     model:nn.Module, # The architecture: in floating point, or quantized with the same bits
     file,            # A packed file

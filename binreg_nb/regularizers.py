@@ -244,6 +244,7 @@ def __call__(self:Regularizer,
     if self.reduce == 'mean': total = total/len(layers)
     return total if own else self.lam*total
 
+# %% ../nbs/20_regularizers.ipynb #674c7ab8
 @patch
 def _losses(self:Regularizer, layers):
     "The layers' losses, [L]; a `layer_loss` of one argument is welcome, too"

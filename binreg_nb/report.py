@@ -64,6 +64,7 @@ def _trained(runs):
     machines = [m for m in _column(runs, 'machine') if m]
     return text + (f'; machine: {_list(machines)}' if machines else '') + '.'
 
+# %% ../nbs/63_report.ipynb #fd048971
 def about(
     runs:pd.DataFrame, # As `load_runs` gives them
     paper=False,       # Does the page hold a ledger, with the paper's numbers?
@@ -87,6 +88,7 @@ def _scale(runs):
     return (f'This is a demonstration of the methods at a smaller scale ({_list(what)}): '
             'compare its rows with each other, not with published accuracies.')
 
+# %% ../nbs/63_report.ipynb #1814d9ea
 def _ends(runs):
     "The bits of the first and the last layer"
     bits = _column(runs, 'first_last_bits')
@@ -101,6 +103,7 @@ def _lost(runs):
     them = 'it' if bad == 1 else 'them'
     return f"{_plural(bad, 'run')} diverged; the table says which, and its means leave {them} out."
 
+# %% ../nbs/63_report.ipynb #4b6c098c
 def _left_out(runs):
     "How many runs did not finish, and which"
     names = _unfinished(runs)
@@ -159,6 +162,7 @@ def _scrolled(*parts, cls=''):
     hint = P('Swipe for more columns', cls='hint')
     return Div(Div(*parts, cls='wide', tabindex='0'), hint, cls=f'box {cls}'.strip())
 
+# %% ../nbs/63_report.ipynb #11c7a3bb
 def _html_table(gs):
     "The summary as an HTML table; a line above each new bit width"
     best, rows, last = best_cells(gs), [], None
@@ -297,6 +301,7 @@ def _readable(rows):
             else: notes.append(f'{k}: no low-bit layers')
     return ok, notes
 
+# %% ../nbs/63_report.ipynb #115feb73
 def _bins(gs):
     "One figure of bin distributions for each bit width"
     for key,place in _places(gs).items():
@@ -367,6 +372,7 @@ def _line_names(t):
         names = names + varied
     return names
 
+# %% ../nbs/63_report.ipynb #b54851f8
 def _ledger_html(led):
     "A ledger as HTML: measured first, the paper's columns set apart"
     t = ledger_table(led)
@@ -397,6 +403,7 @@ CLAIM_TERMS = {
     'cannot tell': 'Neither: too few seeds, intervals that reach to both sides, runs that are '
                    'missing, or an LSQ that loses nothing, so that there is nothing to win.'}
 
+# %% ../nbs/63_report.ipynb #960b3534
 def _evidence(v):
     "The parts of a claim"
     def text(o):
@@ -405,6 +412,7 @@ def _evidence(v):
     rows = [Tr(*[Td(text(o)) for o in r]) for r in v.evidence.itertuples(index=False)]
     return _scrolled(Table(Thead(Tr(*map(Th, v.evidence))), Tbody(*rows)), cls='small')
 
+# %% ../nbs/63_report.ipynb #78d94f30
 def _claim_row(v):
     "One claim, with its test and numbers folded below"
     cls = {'reproduced': 'yes', 'not reproduced': 'no'}.get(v.verdict)
@@ -432,6 +440,7 @@ def _dataset_claims(runs, dataset, choice):
     table = Div(Table(Thead(head), Tbody(*map(_claim_row, vs))), cls='claims')
     return [P(Strong(name), ': ', gap_text(g)), table, *_missing_claims(runs, dataset, scale)]
 
+# %% ../nbs/63_report.ipynb #6477fb6e
 def _claims_parts(runs, choice):
     "The section 'Claims', dataset by dataset"
     scale, asked = choice['lam_scale'], choice['dataset']
@@ -455,6 +464,7 @@ def _layers_table(path):
     rows = [Tr(*[Td(text(v)) for v in r]) for r in df.itertuples(index=False)]
     return _scrolled(Table(Thead(Tr(*map(Th, df))), Tbody(*rows)), cls='small')
 
+# %% ../nbs/63_report.ipynb #a698bd95
 def _run_details(r):
     "One run, folded"
     result = 'diverged' if r['status'] != 'ok' else f"{r['top1']:.1f} %"
@@ -558,6 +568,7 @@ def _section(title, parts, *intro):
     parts = list(parts)
     return [H2(title), *intro, *parts] if parts else []
 
+# %% ../nbs/63_report.ipynb #80f2b621
 def _opening(name, runs, paper):
     "Title, what the runs are, and what to know before comparing"
     lead, origin, *caveats = about(runs, paper)
@@ -641,6 +652,7 @@ def _tables(a):
     if bad: raise InputError(f'--table {bad[0]}: the supplement has the tables 1 to 4; or say all')
     return (1, 2, 3, 4) if 'all' in a.table else tuple(sorted({int(o) for o in a.table}))
 
+# %% ../nbs/63_report.ipynb #75c0a3d9
 def _export(leds, runs, a):
     "The files that were asked for"
     if a.markdown:
@@ -714,6 +726,7 @@ def _say(args):
         yield f"\n{_plural(len(names), 'run')} not finished: {_short(names)}"
     yield f'\n{from_here(page)}'
 
+# %% ../nbs/63_report.ipynb #58860fa2
 def main(
     argv=None, # Arguments; None for the command line's
 )->int:        # Exit status: 0, or 2 where what was asked for is impossible

@@ -77,6 +77,7 @@ def _older_start(c):
     start = c.get('start')
     return start_record(start) if start and Path(start).is_dir() else {}
 
+# %% ../nbs/61_results.ipynb #b525c36d
 def _measured(m, k):
     "A metric as a float; nan where there is none"
     v = m.get(k)

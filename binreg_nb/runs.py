@@ -154,6 +154,7 @@ def _check_type(name, kind, v):
     what = {int:'a whole number', float:'a number', str:'text', bool:'True or False'}[kind]
     if not ok: raise InputError(f'{name}={v!r}: must be {what}')
 
+# %% ../nbs/50_runs.ipynb #dc4b09f5
 def _check_ranges(c):
     for k in ('w_bits', 'a_bits', 'first_last_bits'): whole(k, getattr(c, k), 1, 8)
     counts = ('size', 'subset', 'stride', 'epochs', 'batch_size', 'bn_batches', 'checkpoint_every')
@@ -463,6 +464,7 @@ def start_folder(
         raise InputError(f'start={cfg.start!r}: is a {method} run; name a full-precision one')
     return start
 
+# %% ../nbs/50_runs.ipynb #439dd356
 def _start_weights(learn, folder):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -480,6 +482,7 @@ def regularizer(
 
 _HISTORY = ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'top5', 'reg', 'time']
 
+# %% ../nbs/50_runs.ipynb #c0aca01a
 def _log_callback(cfg, out):
     "Writes history.csv after each epoch and progress.json as it goes"
     import pandas as pd
@@ -644,6 +647,7 @@ def _together(cfg, learn):
     import fastai.distributed # gives the learner `distrib_ctx`
     return learn.distrib_ctx(cpu=learn.dls.device.type == 'cpu')
 
+# %% ../nbs/50_runs.ipynb #57b89371
 def train_and_save(
     cfg:RunConfig, # A resolved configuration
     out,           # Its folder, claimed
@@ -688,6 +692,7 @@ def _same_place(cfg):
     "The full-precision run that this one starts from, with its data and on its device"
     return replace(cfg.full_precision(), data=cfg.data, device=cfg.device, workers=cfg.workers)
 
+# %% ../nbs/50_runs.ipynb #89aefe3a
 def _do(cfg, out, start, begun):
     "The run itself, here or in processes of its own"
     from binreg_nb.distributed import in_processes
@@ -746,6 +751,7 @@ def _unformatted(path):
     "A path for papermill, which takes it for a format string: its braces doubled"
     return str(path).replace('{', '{{').replace('}', '}}')
 
+# %% ../nbs/50_runs.ipynb #a45b2107
 def _check_text(name, v):
     try: v.encode()
     except UnicodeEncodeError:
@@ -783,6 +789,7 @@ def add_options(
         else: kw.update(type=_typed(f), metavar=f.type.__name__.upper())
         parser.add_argument('--' + f.name.replace('_', '-'), **kw)
 
+# %% ../nbs/50_runs.ipynb #22ba8343
 def _typed(f):
     def read(s):
         try: return f.type(s)
@@ -851,6 +858,7 @@ def _prepare():
     # of libraries, at import; nothing a reader of this line can do about them
     warnings.filterwarnings('ignore', category=FutureWarning)
 
+# %% ../nbs/50_runs.ipynb #8e0b9790
 def guarded(
     prog:str, # The command's name, for its messages
 ):            # A decorator for a function of the command line's arguments

@@ -48,6 +48,7 @@ def paper_runs(
     if rows: t = t.loc[_query(paper_table(n), rows)]
     return [_line(base, r) for r in t.itertuples()]
 
+# %% ../nbs/51_sweep.ipynb #96da57c5
 def _line(base, r):
     "The run behind a line of a table"
     if r.method == 'fp': return replace(base, network=r.network).full_precision()
@@ -229,6 +230,7 @@ def _rates(jobs):
     taken = [(c, o, finished(o).get('seconds')) for c,o in jobs]
     return [(c, s/max(c.epochs, 1), _size(o)) for c,o,s in taken if s is not None]
 
+# %% ../nbs/51_sweep.ipynb #a454a29e
 def _state(o):
     "A run's line of the plan"
     if finished(o): return f'done  {o.name}'
@@ -237,6 +239,7 @@ def _state(o):
 
 def _minutes(secs): return f'{secs/60:.0f} min' if secs >= 60 else f'{secs:.0f} s'
 
+# %% ../nbs/51_sweep.ipynb #e58a598a
 def _cost(secs, disk, n_jobs, n, guessed, unknown):
     if not n: return 'nothing to do'
     if n == unknown: return 'time unknown: no finished run of this network and dataset to go by'

@@ -101,6 +101,7 @@ def _demo_model(d, layers, method):
     pd.DataFrame(rows).to_csv(d/'layers.csv', index=False)
     return rows
 
+# %% ../nbs/60_synthetic.ipynb #5016f07f
 def _demo_errors(w, s, Qn, Qp):
     "MSE-QE and bin loss of a layer"
     code = np.rint(np.clip(w/s, Qn, Qp))
@@ -127,6 +128,7 @@ def _demo_history(d, c, status, rows):
     pd.DataFrame(curves | dict(time=1.)).to_csv(d/'history.csv', index=False)
     _demo_metrics(d, rows, top1=100*acc[-1], top5=100*top5[-1], status=status, seconds=float(E))
 
+# %% ../nbs/60_synthetic.ipynb #5581ba43
 def _demo_metrics(d, rows, **results):
     "Write the record that makes a run a finished one"
     layers = pd.DataFrame(rows, columns=['layer', 'mse_qe', 'bin_loss'])
