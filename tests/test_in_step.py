@@ -3,6 +3,8 @@
 import ast, json, re, shutil, subprocess, sys
 from dataclasses import fields
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 from conftest import BIN
 
 
@@ -59,6 +61,30 @@ def test_a_notebook_is_called_like_its_module(root):
         module = re.search(r'^#\| default_exp (\w+)', code, re.M)
         if module:
             assert p.stem.split('_', 1)[1] == module[1], p
+
+
+def mixes_imports(source):
+    "Does a cell import, anywhere in it, and do something else, too?"
+    if re.search(r'^#\|\s*(export|eval: false)', source, re.M) or 'nbdev_export()' in source:
+        return False
+    imports = ast.Import, ast.ImportFrom
+    tree = ast.parse(TransformerManager().transform_cell(source))  # without its magic
+    harmless = *imports, ast.FunctionDef, ast.ClassDef
+    does = [o for o in tree.body if not isinstance(o, harmless)]
+    return bool(does) and any(isinstance(o, imports) for o in ast.walk(tree))
+
+
+def test_imports_stand_in_cells_of_their_own(root):
+    "nbdev-docs runs a cell that imports, alone: what else it does fails there"
+    mixed = [
+        (p.name, c['id'])
+        for p in sorted((root / 'nbs').rglob('*.ipynb'))
+        if p.parent.name != 'experiments' and '.ipynb_checkpoints' not in p.parts
+        for c in json.loads(p.read_text())['cells']
+        if c['cell_type'] == 'code'
+        and mixes_imports(''.join(c['source']))
+    ]
+    assert mixed == []
 
 
 def test_links_between_pages_lead_somewhere(root):

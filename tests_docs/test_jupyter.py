@@ -68,7 +68,8 @@ def test_getting_started_runs_to_its_end_by_run_all(lab, browser):
     tab.set_default_timeout(15_000)
     tab.goto(f'{lab}/lab/tree/{TUTORIAL}?token=here')
     tab.wait_for_selector('.jp-Notebook .jp-CodeCell', timeout=20_000)
-    tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=20_000)
+    # the kernel of the status bar: run before it is there, JupyterLab asks which one to take
+    tab.get_by_text('Python 3 (ipykernel) | Idle').wait_for(timeout=60_000)
     tab.get_by_role('menuitem', name='Run', exact=True).click()
     tab.get_by_text('Run All Cells', exact=True).first.click()
     numbered = '''() => {
