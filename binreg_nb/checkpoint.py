@@ -460,6 +460,12 @@ def _layers(model):
 # %% ../nbs/28_checkpoint.ipynb #fd330e21
 def _type_and_shape(t): return f'{str(t.dtype).split(".")[-1]} {list(t.shape)}'
 
+def _schedules(learn):
+    "What fastai's schedules do to each setting, at five points of the fit"
+    def points(f): return [f(pos) for pos in (0., .25, .5, .75, 1.)]
+    return [{k:[points(f) for f in L(fs)] for k,fs in c.scheds.items()}
+            for c in learn.cbs if isinstance(c, ParamScheduler)]
+
 def describe(
     learn:Learner, # A learner that begins to fit
 )->dict:           # Plain data
@@ -470,7 +476,7 @@ def describe(
         n_epoch=learn.n_epoch, train=_data(train), valid=_data(valid),
         loss=as_text(learn.loss_func),
         optimizer=f'{type(learn.opt).__name__} {as_text(learn.opt_func)}',
-        hypers=[dict(h) for h in learn.opt.hypers],
+        hypers=[dict(h) for h in learn.opt.hypers], schedules=_schedules(learn),
         layers=_layers(model),
         model={n:_type_and_shape(t) for n,t in model.state_dict().items()},
         callbacks=list(_named_callbacks(learn)),

@@ -312,7 +312,7 @@ def _as_good(sel, bits, x, y):
     rx, ry = _cells(sel, _V3, bits, _br(lam=x), _br(lam=y))
     p = within(f'{bits} bits: λ = {x:g} - λ = {y:g} (points)', paired(rx, ry, 'top1'),
                -MARGIN, MARGIN, _floor(sel))
-    return _gated(_survived(p, rx), sel, _V3, bits)
+    return _gated(_survived(_survived(p, rx), ry), sel, _V3, bits)
 
 # %% ../nbs/64_claims.ipynb #f5e660a9
 def _weak_is_worse(sel, bits):
@@ -320,6 +320,7 @@ def _weak_is_worse(sel, bits):
     weak, *flat = _cells(sel, _V3, bits, *(_br(lam=l) for l in (.05, *FLAT)))
     d = sum(paired(r, weak, 'top1') for r in flat)/len(flat)
     p = more(f'{bits} bits: mean of λ = 0.5, 1, 2 - λ = 0.05 (points)', d.dropna(), _floor(sel))
+    for r in flat: p = _survived(p, r)
     return _gated(p, sel, _V3, bits)
 
 @_test_of('C4', 2)
@@ -376,7 +377,7 @@ def _spread_of(sel, bits, k):
     r, = _cells(sel, _V3, bits, _br())
     ok = r[r.status == 'ok'][k] if len(r) else []
     name = f'{bits} bits: std of top-{k[3:]} (points), at most {LIMITS[k]}'
-    return std_part(name, ok, LIMITS[k], sel.attrs['images'])
+    return _survived(std_part(name, ok, LIMITS[k], sel.attrs['images']), r)
 
 @_test_of('C5', 3)
 def _c5(sel):

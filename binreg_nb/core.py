@@ -118,7 +118,13 @@ def _from_file(file, changed):
     "The module of a file; read again when `changed`, its time, is another"
     spec = importlib.util.spec_from_file_location(file.stem, file)
     made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    before = sys.modules.get(spec.name)
+    sys.modules[spec.name] = made # where dataclasses and pickle look for it
+    try: spec.loader.exec_module(made)
+    except BaseException:
+        sys.modules.pop(spec.name)
+        if before is not None: sys.modules[spec.name] = before
+        raise
     return made
 
 def _is_installed(module):

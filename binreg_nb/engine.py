@@ -118,7 +118,9 @@ def do_run(
     multiprocessing.current_process().daemon = False # loading images takes processes, too
     with _ONE, _watch_task(notebook) as watch:
         try: return _do_claimed(RunConfig(**cfg), Path(out), notebook)
-        except InputError as e: return dict(status='refused', why=str(e)) | _remove(out, new)
+        except InputError as e:
+            _remove(out, new)
+            return dict(status='refused', why=str(e))
         except Stopped: return dict(status='stopped')
         except Exception as e: return _failed(e, out, watch)
 
@@ -131,7 +133,6 @@ def _watch_task(notebook):
 
 def _remove(out, new):
     if new: shutil.rmtree(out, ignore_errors=True)
-    return {}
 
 # %% ../nbs/52_engine.ipynb #51b7b7d5
 def _do_claimed(cfg, out, notebook):

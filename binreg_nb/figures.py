@@ -573,9 +573,10 @@ def _unusual(c):
 def _rank(c):
     "Sorts the runs of one method and bit width; the first is drawn"
     lam, m = c.get('lam', 1.), c.get('warmup_epochs', 0)
-    off = abs(m - round(c['epochs']/3)), lam != usual_lam(c['network'], c['method']), abs(lam - 1)
-    if c['method'] == 'lsq': off = 0, 0, 0
-    return len(_unusual(c)), *off, c['path'].name
+    strength = lam != usual_lam(c['network'], c['method']), abs(lam - 1)
+    start = abs(m - round(c['epochs']/3))
+    if c['method'] == 'lsq': strength, start = (False, 0.), 0
+    return *strength, len(_unusual(c)), start, c['path'].name
 
 # %% ../nbs/61_figures.ipynb #b68e3b97
 def _finished_runs(folder, network):

@@ -372,10 +372,15 @@ class QuantSequential(nn.Sequential):
         if is_traced(): return super().forward(x)
         before,modules,i = None,list(_flattened(self)),0
         while i < len(modules):
-            m,after = modules[i],modules[i+1] if i+1 < len(modules) else None
+            m,*rest = modules[i:i+2]
+            after = rest[0] if rest else None
             act = _pair(before, m, after)
-            if act and after._one_operator(x): x,before,i = after(x, act=act),after,i+2
-            else: x,before,i = m(x),m,i+1
+            if act and after._one_operator(x):
+                x = after(x, act=act)
+                before,i = after,i+2
+            else:
+                x = m(x)
+                before,i = m,i+1
         return x
 
 # %% ../nbs/11_layers.ipynb #89b1cd7e
@@ -413,7 +418,10 @@ def quantize_model(
     if not cands:
         raise InputError(f'{type(model).__name__} has no convolution or linear layer to quantize')
     if per_channel: _check_channels(cands)
+    _check_weights(cands)
     names = [n for n in (order or cands) if n in cands]
+    if not names: raise InputError(f'order={order!r}: names no layer that can be quantized '
+                                   f"(available: {', '.join(cands)})")
     edge = set() if first_last_bits is None else {names[0], names[-1]}
     common = dict(per_channel=per_channel, w_init=w_init, a_init=a_init)
     at_edge = dict(low_bit=False, negatives='signed' if negatives == 'offset' else negatives)
@@ -440,6 +448,12 @@ def _check_model(model):
     if quant_layers(model):
         raise InputError('the model is quantized already: start from the floating-point model '
                          '(or load its weights into a fresh one)')
+
+def _check_weights(cands):
+    "Before anything changes: is every weight a number?"
+    for n,m in cands.items():
+        if not m.weight.isfinite().all():
+            raise InputError(f'{n}.weight: has values that are not finite; nothing was quantized')
 
 def _check_channels(cands):
     "Before anything changes: has every layer a step per output channel?"

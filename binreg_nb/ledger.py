@@ -25,7 +25,7 @@ from .runs import NO_EFFECT, RunConfig, WD_FACTOR
 TABLES = (1, 2, 3, 4)
 _DEFAULT = RunConfig()
 _LINE = ('network', 'method', 'w_bits', 'a_bits', 'lam', 'warmup_epochs', 'seed')
-_QUANTIZING = ('init', 'bn_batches') # of the shared ones, those that full precision has not
+_QUANTIZING = ('init', 'bn_batches') # of the shared ones, those in which full precision may differ
 _SHARED = ('dataset', 'size', 'subset', 'stride', 'batch_size', 'momentum', 'eval_every',
            'pretrained', 'precision', *_QUANTIZING) # must be the same in a whole table
 _TUNED = ('lr', 'weight_decay') # must be the same for a network

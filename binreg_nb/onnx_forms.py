@@ -116,7 +116,8 @@ def default_opset(
     if choose('form', form, FORMS) != 'qdq': return 18
     layers = quant_layers(model).values()
     widths = [q.n_bits for m in layers for q in (m.weight_quantizer, m.act_quantizer)]
-    return 25 if min(widths) <= 2 else 21
+    since = _WIDTHS['qdq']
+    return max(since[min(w for w in since if w >= b)] for b in widths)
 
 # %% ../nbs/72_onnx_forms.ipynb #b045099b
 class Rewriter:
@@ -593,13 +594,14 @@ def proto_kind(
 # %% ../nbs/72_onnx_forms.ipynb #372432a0
 def first_layer_off(
     table:pd.DataFrame, # As `layer_table` gave it
-)->tuple:               # (the layer's name or '', what happened there)
+)->tuple:               # (the layer's name or '', what happened there, is it rounding?)
     "The first layer where model and graph differ, and whether rounding explains it"
     wrong = table[(table.relative > TOLERANCE) | (table.codes_off > 0)]
-    if not len(wrong): return '', ''
+    if not len(wrong): return '', '', True
     r = wrong.iloc[0]
-    if not r.codes_off: return r.layer, 'its output differs'
-    return r.layer, f'{_codes(r.codes_off)} off by {r.off_by}, {_where(r.border)}'
+    if not r.codes_off: return r.layer, 'its output differs', False
+    why = f'{_codes(r.codes_off)} off by {r.off_by}, {_where(r.border)}'
+    return r.layer, why, bool(r.border <= AT_BORDER)
 
 def _codes(n): return '1 of its input codes is' if n == 1 else f'{n} of its input codes are'
 
@@ -633,20 +635,21 @@ def check_onnx(
     n_inp:int=1,     # How many items of a tuple are inputs
 )->dict:             # Differences, agreement of the top-1, the first layer that differs; twice
     "Run a graph beside the model in evaluation"
-    model,found = copy.deepcopy(model).cpu().eval(),{}
+    model,found,rounds = copy.deepcopy(model).cpu().eval(),{},{}
     sides = ('written',) if proto_kind(proto) == 'qonnx' else ('written', 'run')
     for how in sides:
         ours,theirs,option = _outputs(model, proto, batches, n_inp, how == 'written')
-        d,largest,(layer,why) = float(abs(ours - theirs).max()),abs(ours).max(),('', '')
+        d,largest = float(abs(ours - theirs).max()),abs(ours).max()
+        layer,why,rounds[how] = '', '', d <= TOLERANCE*largest
         found.update({'samples': len(ours), how: d, f'{how}_top1': _agreement(ours, theirs)})
         if d > TOLERANCE*largest:
             for b in batches:
                 if layer: break
-                layer,why = first_layer_off(layer_table(model, proto, b, n_inp, how == 'written'))
+                table = layer_table(model, proto, b, n_inp, how == 'written')
+                layer,why,rounding = first_layer_off(table)
+            rounds[how] = bool(layer) and rounding
         found.update({f'{how}_first': layer, f'{how}_why': why})
-    same = found['written_first'] == '' and found['written'] <= TOLERANCE*largest
-    ok = same or 'of a border' in found['written_why']
-    return dict(found, option=option, ok=ok)
+    return dict(found, option=option, ok=rounds['written'])
 
 # %% ../nbs/72_onnx_forms.ipynb #5e607976
 def export_onnx(

@@ -181,6 +181,13 @@ def save_low_bit(self:Learner,
     return save_low_bit(self.model, file, force)
 
 # %% ../nbs/70_packed.ipynb #6e33d118
+def _read_header(file, text):
+    "What a file says of itself; raises `InputError` where it cannot be read"
+    try: header = json.loads(text)
+    except ValueError: header = None
+    if isinstance(header, dict) and {'version', 'sha256'} <= set(header): return header
+    raise InputError(f'{file}: its header is torn or of another program, so get it again')
+
 def read_low_bit(
     file, # A packed file
 )->tuple: # (header, tensors)
@@ -195,7 +202,7 @@ def read_low_bit(
     except (SafetensorError, OSError) as e:
         reason = str(e).splitlines()[0]
         raise InputError(f'{file}: is torn, or no safetensors file ({reason})') from None
-    header = json.loads(metadata[FORMAT])
+    header = _read_header(file, metadata[FORMAT])
     if header['version'] != FORMAT_VERSION:
         raise InputError(f"{file}: has format version {header['version']}, "
                          f'and this package reads {FORMAT_VERSION}: upgrade binreg_nb')
@@ -357,7 +364,8 @@ def _row(name, m, state):
                sign='', step=float('nan'), a_step=float('nan'))
     if is_low:
         w,a = m.weight_quantizer,m.act_quantizer
-        sign = 'offset' if a.uses_offset else 'signed' if a.Qn < 0 else 'unsigned'
+        sign = 'signed' if a.Qn < 0 else 'unsigned'
+        if a.uses_offset: sign = 'offset'
         row.update(w_bits=w.n_bits, a_bits=a.n_bits, sign=sign,
                    step=w.grid_step.mean().item(), a_step=a.grid_step.mean().item())
     return dict(row, kB=packed/1e3, float32_kB=float32/1e3)

@@ -195,7 +195,7 @@ def claim(
 # %% ../nbs/60_paper.ipynb #7d2c405c
 LABELS = {m.name: m.label for m in METHODS.values()}
 METHOD_COLORS = {m.name: m.color for m in METHODS.values()}
-MORE_COLORS = ('#8172b3', '#c44e52', '#937860', '#da8bc3', '#ccb974', '#64b5cd')
+MORE_COLORS = ('#8172b3', '#ccb974', '#64b5cd', '#4c9f70', '#b07aa1', '#9c755f')
 
 # %% ../nbs/60_paper.ipynb #3d328bd1
 def register_method(

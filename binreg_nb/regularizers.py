@@ -241,7 +241,7 @@ def __call__(self:Regularizer,
     losses = self._losses({n:layers[n] for n in lams})
     if own: losses = torch.stack([lam*l for lam,l in zip(lams.values(), losses)])
     total = losses.sum()
-    if self.reduce == 'mean': total = total/len(layers)
+    if self.reduce == 'mean': total = total/len(lams)
     return total if own else self.lam*total
 
 # %% ../nbs/20_regularizers.ipynb #674c7ab8

@@ -8,7 +8,7 @@ __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS
            'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
 
 # %% ../nbs/50_runs.ipynb #013ed195
-import argparse, codecs, difflib, functools, hashlib, importlib, json, math, os
+import argparse, codecs, difflib, filecmp, functools, hashlib, importlib, json, math, os
 import platform, re, shutil, signal, sys, threading, time, warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -24,7 +24,7 @@ from .methods import METHODS, has_stage2, known_method, make_regularizer, own_re
 # %% ../nbs/50_runs.ipynb #e32695c4
 @dataclass(frozen=True)
 class RunConfig:
-    "One run; zeros and -1 mean the dataset's recipe, filled in by `resolve`"
+    "One run; what 0 and -1 mean stands beside each field, and `resolve` fills in the recipe's"
     network:str='resnet18'     # Network: resnet18, mobilenet_v2, mobilenet_v3_small, another classifier of torchvision, timm/NAME, or module:function of your own
     dataset:str='digits'       # Dataset: digits, cifar10, imagenette, imagenet, or an image folder's path
     data:str=''                # Where the data is; '' for $BINREG_DATA, then fastai's data folder
@@ -287,7 +287,7 @@ def full_precision(self:RunConfig)->RunConfig:
     c = self.resolve(names=False)
     epochs = c.epochs if c.fp_epochs == -1 else c.fp_epochs
     fp = replace(c, method='fp', lr=0., weight_decay=-1., warmup_epochs=-1, epochs=epochs,
-                 fp_epochs=-(c.fp_epochs != 0), start='')
+                 fp_epochs=0 if c.fp_epochs == 0 else -1, start='')
     return fp.resolve(names=False)
 
 # %% ../nbs/50_runs.ipynb #b7c253f6
@@ -379,6 +379,11 @@ def _tell_checkpoint(out):
     if path: print(f'{out}: goes on after {position(path)}', flush=True)
 
 # %% ../nbs/50_runs.ipynb #0a99d9a8
+def _same_network(a, b):
+    "Do two folders hold the same weights? Yes where one of them is not there to be compared"
+    files = [Path(o or '')/'model.safetensors' for o in (a, b)]
+    return not all(f.is_file() for f in files) or filecmp.cmp(*files, shallow=False)
+
 def make_run_folder(
     cfg:RunConfig, # A resolved configuration
     out,           # The run's folder
@@ -392,6 +397,8 @@ def make_run_folder(
         old,new = _record(out/'config.json')[0] or {},cfg.resolve(names=False).identity()
         diff = [f'{k}={old[k]!r}, now {v!r}'
                 for k,v in new.items() if k in old and _utf8(old[k]) != v]
+        if not _same_network(old.get('start'), cfg.start):
+            diff.append(f"start={old['start']!r}, now {cfg.start!r}, another network")
         if diff:
             raise InputError(f"out={out}: holds {kind} with another configuration "
                              f"({'; '.join(diff)}); name another folder, or remove this one")
@@ -823,7 +830,8 @@ def read_settings(
     return given
 
 def _as_number(e):
-    return ' (YAML reads 1e-3 as text: write 1.0e-3)' if 'must be a number' in str(e) else ''
+    text = re.search(r"='\d+e[-+]?\d+': must be a number", str(e))
+    return ' (YAML reads 1e-3 as text: write 1.0e-3)' if text else ''
 
 # %% ../nbs/50_runs.ipynb #0b1a56fc
 def parse_settings(

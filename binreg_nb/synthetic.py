@@ -75,7 +75,7 @@ def _demo_config(method, w_bits, seed, config):
     bits = 32 if method == 'fp' else w_bits
     return dict(network='resnet18', dataset='digits', method=method, w_bits=bits, a_bits=bits,
                 lam=1., warmup_epochs=4, epochs=12, seed=seed, first_last_bits=8, device='cpu',
-                precision='float32') | config
+                precision='fp32') | config
 
 def _demo_name(c, config):
     "The folder's name: what sets the run apart"

@@ -88,7 +88,7 @@ def test_getting_started_runs_to_its_end_by_run_all(lab, browser):
     assert seen['red'] == []
     assert seen['pictures'] >= 3, 'the digits, the histogram, the weights on their way'
     progress = [t for t in seen['tables'] if 'train_loss' in t]
-    assert len(progress) == 3 and any('wavering' in t for t in seen['tables']), seen['tables']
+    assert len(progress) == 3 and any('near_border' in t for t in seen['tables']), seen['tables']
     tab.context.close()
 
 
