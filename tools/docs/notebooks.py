@@ -138,10 +138,11 @@ def as_terminal(text):
 
 
 def wrapped(line):
-    "A sentence that is longer than a page is wide, in lines; a table's row as it is"
-    if len(line) <= 100 or re.search(r'\S {2,}\S', line):
+    "A sentence that is longer than a page is wide, in lines that say so; a table's row as it is"
+    is_row = line.startswith(('|', '\\')) or re.search(r'\S {2,}\S| & ', line)
+    if len(line) <= 100 or is_row:
         return [line]
-    return textwrap.wrap(line, 96, subsequent_indent='    ', break_on_hyphens=False)
+    return textwrap.wrap(line, 96, subsequent_indent='  ↪ ', break_on_hyphens=False)
 
 
 def tidy_outputs(nb):
