@@ -943,6 +943,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'binreg_nb.onnx_forms._codes': ('onnx_forms.html#_codes', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms._constant_of': ('onnx_forms.html#_constant_of', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms._example': ('onnx_forms.html#_example', 'binreg_nb/onnx_forms.py'),
+                                      'binreg_nb.onnx_forms._explained': ('onnx_forms.html#_explained', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms._feeds': ('onnx_forms.html#_feeds', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms._input_codes': ('onnx_forms.html#_input_codes', 'binreg_nb/onnx_forms.py'),
                                       'binreg_nb.onnx_forms._leaf': ('onnx_forms.html#_leaf', 'binreg_nb/onnx_forms.py'),

@@ -233,11 +233,13 @@ def _gated(p, sel, network, bits):
     return p._replace(verdict=OPEN, why=why, p=1.)
 
 # %% ../nbs/64_claims.ipynb #ebed1db3
-def _survived(p, r):
-    "The part, left open where some runs of the cell diverged: the others do not speak for them"
-    if not _bad(r): return p
-    why = f"diverged on {_bad(r)} of {_count(len(r), 'seed')}"
-    return p._replace(verdict=OPEN, why=why, p=1.)
+def _survived(p, *cells):
+    "The part, left open where some runs of a cell diverged: the others do not speak for them"
+    for r in cells:
+        if not _bad(r): continue
+        why = f"diverged on {_bad(r)} of {_count(len(r), 'seed')}"
+        return p._replace(verdict=OPEN, why=why, p=1.)
+    return p
 
 def _lost(name, a, b):
     "A part that is decided because all runs of a cell diverged; None where it is not"
@@ -312,7 +314,7 @@ def _as_good(sel, bits, x, y):
     rx, ry = _cells(sel, _V3, bits, _br(lam=x), _br(lam=y))
     p = within(f'{bits} bits: λ = {x:g} - λ = {y:g} (points)', paired(rx, ry, 'top1'),
                -MARGIN, MARGIN, _floor(sel))
-    return _gated(_survived(_survived(p, rx), ry), sel, _V3, bits)
+    return _gated(_survived(p, rx, ry), sel, _V3, bits)
 
 # %% ../nbs/64_claims.ipynb #f5e660a9
 def _weak_is_worse(sel, bits):
@@ -320,8 +322,7 @@ def _weak_is_worse(sel, bits):
     weak, *flat = _cells(sel, _V3, bits, *(_br(lam=l) for l in (.05, *FLAT)))
     d = sum(paired(r, weak, 'top1') for r in flat)/len(flat)
     p = more(f'{bits} bits: mean of λ = 0.5, 1, 2 - λ = 0.05 (points)', d.dropna(), _floor(sel))
-    for r in flat: p = _survived(p, r)
-    return _gated(p, sel, _V3, bits)
+    return _gated(_survived(p, *flat), sel, _V3, bits)
 
 @_test_of('C4', 2)
 def _c4(sel):

@@ -628,6 +628,13 @@ def _outputs(model, proto, batches, n_inp, as_written):
     return np.concatenate(ours), np.concatenate(theirs), option
 
 # %% ../nbs/72_onnx_forms.ipynb #8db56a44
+def _explained(model, proto, batches, n_inp, as_written):
+    "What `first_layer_off` says of the first batch in which a layer differs"
+    for b in batches:
+        layer,why,rounding = first_layer_off(layer_table(model, proto, b, n_inp, as_written))
+        if layer: return layer, why, rounding
+    return '', '', False
+
 def check_onnx(
     model:nn.Module, # The model
     proto,           # onnx.ModelProto that was exported from it
@@ -635,21 +642,17 @@ def check_onnx(
     n_inp:int=1,     # How many items of a tuple are inputs
 )->dict:             # Differences, agreement of the top-1, the first layer that differs; twice
     "Run a graph beside the model in evaluation"
-    model,found,rounds = copy.deepcopy(model).cpu().eval(),{},{}
+    model,found,ok = copy.deepcopy(model).cpu().eval(),{},{}
     sides = ('written',) if proto_kind(proto) == 'qonnx' else ('written', 'run')
     for how in sides:
         ours,theirs,option = _outputs(model, proto, batches, n_inp, how == 'written')
         d,largest = float(abs(ours - theirs).max()),abs(ours).max()
-        layer,why,rounds[how] = '', '', d <= TOLERANCE*largest
+        layer,why,ok[how] = '', '', d <= TOLERANCE*largest
         found.update({'samples': len(ours), how: d, f'{how}_top1': _agreement(ours, theirs)})
-        if d > TOLERANCE*largest:
-            for b in batches:
-                if layer: break
-                table = layer_table(model, proto, b, n_inp, how == 'written')
-                layer,why,rounding = first_layer_off(table)
-            rounds[how] = bool(layer) and rounding
+        if not ok[how]:
+            layer,why,ok[how] = _explained(model, proto, batches, n_inp, how == 'written')
         found.update({f'{how}_first': layer, f'{how}_why': why})
-    return dict(found, option=option, ok=rounds['written'])
+    return dict(found, option=option, ok=ok['written'])
 
 # %% ../nbs/72_onnx_forms.ipynb #5e607976
 def export_onnx(

@@ -830,7 +830,7 @@ def read_settings(
     return given
 
 def _as_number(e):
-    text = re.search(r"='\d+e[-+]?\d+': must be a number", str(e))
+    text = re.search(r"='[-+.\d]+[eE][-+]?\d+': must be a number", str(e))
     return ' (YAML reads 1e-3 as text: write 1.0e-3)' if text else ''
 
 # %% ../nbs/50_runs.ipynb #0b1a56fc
