@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save, save_file
 from torch import Tensor
-from .core import InputError, whole
+from .core import InputError, counted, whole
 from .distributed import bare, collect_bytes, from_the_first, inner_loader, rank, world
 from .layers import quant_layers
 
@@ -250,9 +250,7 @@ def position(
 )->str:   # '1 epoch and 20 batches'
     "What is done where a checkpoint was written"
     epoch,batch = (int(re.sub(r'\D', '', part)) for part in Path(path).name.split('-')[:2])
-    return _counted(epoch, 'epoch') + (f' and {_counted(batch, "batch", "es")}' if batch else '')
-
-def _counted(n, what, ending='s'): return f'{n} {what}' + ending*(n != 1)
+    return counted(epoch, 'epoch') + (f' and {counted(batch, "batch", "es")}' if batch else '')
 
 # %% ../nbs/28_checkpoint.ipynb #e23e8d13
 def _generators(dl):

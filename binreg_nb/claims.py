@@ -14,7 +14,7 @@ from collections import namedtuple
 import numpy as np
 import pandas as pd
 import scipy
-from .core import InputError
+from .core import InputError, counted, listed
 from .figures import bin_distance, read_layers, weights_kurtosis
 from .ledger import (CONFIDENCE, METRICS, MIN_SEEDS, TABLES, _data_name, _finite,
                               _tables_name, datasets_of, image_floor, interval, paired,
@@ -53,21 +53,11 @@ def gaps(
     rows = [_gap(sel, *place) for place in places.itertuples(index=False)]
     return pd.DataFrame(rows, columns=columns)
 
-# %% ../nbs/64_claims.ipynb #bd22f66e
-def _count(n, what):
-    "'1 seed', '2 seeds'"
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-def _listed(xs):
-    "'a, b and c'"
-    *most, last = xs
-    return f"{', '.join(most)} and {last}" if most else last
-
 # %% ../nbs/64_claims.ipynb #dd37cbd9
 def _gap_words(r):
     "One place: how far LSQ is from full precision, with the direction in words"
     where = 'below' if r.gap >= 0 else 'above'
-    seeds = '' if r.n >= MIN_SEEDS else f", {_count(r.n, 'seed')}"
+    seeds = '' if r.n >= MIN_SEEDS else f", {counted(r.n, 'seed')}"
     return f'{r.network} at {r.bits} bits ({abs(r.gap):.1f} points {where}{seeds})'
 
 def gap_text(
@@ -78,12 +68,12 @@ def gap_text(
                   for o in (g[g.real], g[~g.real & (g.n > 0)]))
     unknown = [f'{r.network} at {r.bits} bits' for r in g[g.n == 0].itertuples()]
     out = ['LSQ has no gap to full precision that these seeds can show.']
-    if real: out = [f'LSQ is below full precision on {_listed(real)}: that can be won back.']
+    if real: out = [f'LSQ is below full precision on {listed(real)}: that can be won back.']
     if rest:
-        out.append(f'No loss of {MIN_GAP:g} point or more is proved on {_listed(rest)}, '
+        out.append(f'No loss of {MIN_GAP:g} point or more is proved on {listed(rest)}, '
                    'so no accuracy claim is judged there.')
     if unknown:
-        out.append(f'Not measured on {_listed(unknown)}, where no seed has both full precision '
+        out.append(f'Not measured on {listed(unknown)}, where no seed has both full precision '
                    'and LSQ: no accuracy claim is judged there, either.')
     return ' '.join(out)
 
@@ -94,7 +84,7 @@ Part = namedtuple('Part', 'part estimate low high n verdict why p', defaults=(''
 
 def _missing(name, n, why=''):
     "A part without enough runs"
-    if not why: why = f"{_count(n, 'seed')}, {MIN_SEEDS} needed" if n else 'no runs'
+    if not why: why = f"{counted(n, 'seed')}, {MIN_SEEDS} needed" if n else 'no runs'
     return Part(name, math.nan, math.nan, math.nan, n, OPEN, why)
 
 def _p_below(i, at):
@@ -156,7 +146,7 @@ def _against(p):
     "A part that contradicts the claim"
     if not math.isfinite(p.estimate): return f'{p.part}: {p.why}'
     reach = f'{_num(p.estimate)} ({_num(p.low)} to {_num(p.high)})'
-    return f"{p.part}: {reach} over {_count(p.n, 'seed')}"
+    return f"{p.part}: {reach} over {counted(p.n, 'seed')}"
 
 def contradicted(
     parts:list, # `Part`s, those with enough seeds
@@ -198,7 +188,7 @@ def conclude(
     if all(p.verdict == YES for p in parts): v, why = YES, _all_hold(k)
     elif contradicted(enough): v, why = NO, _contradiction(parts, min(parts, key=lambda p: p.p))
     else: v, why = OPEN, _open(parts, k)
-    how = f"{test} Intervals: 95 %, Student, paired over seeds. {_count(k, 'test')}"
+    how = f"{test} Intervals: 95 %, Student, paired over seeds. {counted(k, 'test')}"
     if k > 1: how += (': all must hold (no correction needed); '
                       "one contradicts only after Holm's correction")
     seeds = min([p.n for p in parts if p.n], default=0)
@@ -237,7 +227,7 @@ def _survived(p, *cells):
     "The part, left open where some runs of a cell diverged: the others do not speak for them"
     for r in cells:
         if not _bad(r): continue
-        why = f"diverged on {_bad(r)} of {_count(len(r), 'seed')}"
+        why = f"diverged on {_bad(r)} of {counted(len(r), 'seed')}"
         return p._replace(verdict=OPEN, why=why, p=1.)
     return p
 

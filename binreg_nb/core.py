@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['INITS', 'NEGATIVES', 'STAGE2', 'RAMPS', 'LAM_UNITS', 'NETWORKS', 'DATASETS', 'InputError', 'choose', 'whole',
-           'number', 'full_path', 'from_here', 'is_own', 'load_object', 'keep_memory', 'release_memory']
+           'number', 'counted', 'listed', 'full_path', 'from_here', 'is_own', 'load_object', 'keep_memory',
+           'release_memory']
 
 # %% ../nbs/00_core.ipynb #6153c74e
 import ctypes
@@ -71,6 +72,22 @@ def number(
     if ok and _in_range(value, lo, hi): return float(value)
     end = 'or more' if hi is None else f'to {hi:g}'
     raise InputError(f'{name}={value!r}: must be a number, {lo:g} {end}')
+
+# %% ../nbs/00_core.ipynb #a65e7f0c
+def counted(
+    n:int,       # How many
+    what:str,    # Of what, in the singular
+    ending='s',  # Of the plural
+)->str:
+    "A number of things: '1 seed', '2 seeds'"
+    return f'{n} {what}' if n == 1 else f'{n} {what}{ending}'
+
+def listed(
+    things, # Any; each is named once
+)->str:
+    "Things in a sentence: 'a, b and c'"
+    *most, last = [str(x) for x in dict.fromkeys(things)]
+    return f"{', '.join(most)} and {last}" if most else last
 
 # %% ../nbs/00_core.ipynb #79ca27be
 def full_path(

@@ -160,7 +160,9 @@ def _member(rank, n, port, threads, errors, f, args):
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     torch.set_num_threads(threads)
     os.dup2(2, 1) # what libraries print (gloo does) is no answer of the process that started this one
-    try: f(*args)
+    try:
+        f(*args)
+        if dist.is_initialized(): dist.barrier() # nobody leaves while another still talks
     except InputError as e:
         errors.put(str(e))
         raise SystemExit(2)
@@ -176,6 +178,6 @@ def in_processes(
     "Call a function in `n` processes that are a group; raises the `InputError` that one of them raised"
     errors,threads = mp.get_context('spawn').SimpleQueue(),max(1, torch.get_num_threads()//n)
     try: mp.spawn(_member, (n, _free_port(), threads, errors, f, args), n)
-    except mp.ProcessExitedException:
-        if errors.empty(): raise
+    except (mp.ProcessExitedException, mp.ProcessRaisedException):
+        if errors.empty(): raise # not what one refused, of which the others died
         raise InputError(errors.get()) from None

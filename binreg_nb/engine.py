@@ -149,7 +149,7 @@ def _failed(e, out, watch):
     if watch and watch.stopped: return dict(status='stopped')
     if trouble := disk_trouble(e): return dict(status='disk', why=trouble)
     why = (str(e).strip() or type(e).__name__).splitlines()[-1]
-    try: record_failure(out, why, traceback.format_exc())
+    try: record_failure(out, why, f'{traceback.format_exc()}\n{_own_words()}')
     except OSError as full: return dict(status='disk', why=disk_trouble(full) or str(full))
     return dict(status='failed', why=why)
 
@@ -211,18 +211,26 @@ class QuietWorker(WorkerPlugin):
     name = 'quiet'
     def __init__(self, folder): self.folder = str(folder) # Where the files go
     def setup(self, worker):
-        path = f'{self.folder}/worker-{worker.name}.log'
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.path = f'{self.folder}/worker-{worker.name}.log'
+        log = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for fd in (1, 2): os.dup2(log, fd)
         os.close(log)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, lambda *a: None)
 
+def _log_end(path):
+    "The end of what a worker printed"
+    return Path(path).read_text(encoding='utf-8', errors='replace')[-20_000:]
+
 def _last_words(folder):
-    "The end of what the workers printed"
+    "What the workers printed last"
     logs = sorted(Path(folder).glob('worker-*.log')) if folder else []
-    return '\n'.join(f'{p.name}:\n' + p.read_text(encoding='utf-8', errors='replace')[-20_000:]
-                     for p in logs)
+    return '\n'.join(f'{p.name}:\n{_log_end(p)}' for p in logs)
+
+def _own_words():
+    "What this worker printed last; '' in a process that is none, or prints to a terminal"
+    try: return _log_end(get_worker().plugins['quiet'].path)
+    except (ValueError, KeyError, OSError): return ''
 
 # %% ../nbs/52_engine.ipynb #146c768d
 def _gpus_to_share(n, shared):

@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
-from .core import InputError, choose
+from .core import InputError, choose, counted
 from .paper import (FIGURES, LABELS, METHOD_COLORS, MORE_COLORS, method_color,
                              method_label, usual_lam)
 
@@ -724,7 +724,7 @@ def _footer(runs):
     "The runs that were drawn, in a line"
     rs = list(runs.values())
     first = rs[0]
-    out = [f"{Path(first['dataset']).name}, {first['epochs']} epochs, seed {first['seed']}"]
+    out = [f"{Path(first['dataset']).name}, {counted(first['epochs'], 'epoch')}, seed {first['seed']}"]
     for m in ('kure', 'br'):
         mine = [r for r in rs if r['method'] == m]
         if not mine: continue

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy
-from .core import InputError, choose, number
+from .core import InputError, choose, counted, number
 from .figures import FONT, Picture, _axes, _label
 from .paper import (PAPER_EPOCHS, method_color, method_label, method_rank, paper_lines,
                              paper_table, usual_lam)
@@ -352,13 +352,13 @@ def _measured_on(led):
     s = led.attrs['setting']
     per_line = [x for x in led.measured_seeds if x]
     seeds = sorted({int(i) for x in per_line for i in x.split(', ')})
-    start = '' if s.fp_epochs == s.epochs else f', from {s.fp_epochs} epochs of full precision'
+    start = '' if s.fp_epochs == s.epochs else f', from {counted(s.fp_epochs, "epoch")} of full precision'
     extra = [f', {k} {getattr(s, k)}' for k in ('subset', 'size', 'stride') if getattr(s, k)]
     extra += [f', {k} {getattr(s, k)}' for k in _QUANTIZING if getattr(s, k) != getattr(_DEFAULT, k)]
-    plural = 's' if len(seeds) > 1 else ''
+    which = 'seed' if len(seeds) == 1 else 'seeds'
     unequal = '' if len(set(per_line)) < 2 else ' (not all on every line)'
-    return (f"{_data_name(s.dataset)}, {s.epochs} epochs{start}{''.join(extra)}, "
-            f"seed{plural} {', '.join(map(str, seeds))}{unequal}")
+    return (f"{_data_name(s.dataset)}, {counted(s.epochs, 'epoch')}{start}{''.join(extra)}, "
+            f"{which} {', '.join(map(str, seeds))}{unequal}")
 
 # %% ../nbs/62_ledger.ipynb #736d2c57
 def ledger_caption(

@@ -20,7 +20,7 @@ from fastcore.xml import (Article, Body, Dd, Details, Div, Dl, Dt, Figcaption, H
                           Html, Img, Input, Label, Li, Meta, NotStr, P, Pre, Small, Span, Strong,
                           Style, Summary, Table, Tbody, Td, Th, Thead, Title, Tr, Ul, ft, to_xml)
 from .claims import gap_text, gaps, not_judged, verdicts
-from .core import InputError, from_here
+from .core import InputError, counted, from_here, listed
 from .figures import bin_figure, curves_figure, dynamics_figure, read_layers
 from .ledger import (datasets_of, flat_table, ledger_caption, ledger_latex,
                               ledger_markdown, ledger_table, ledgers)
@@ -30,39 +30,30 @@ from .results import (COLUMNS, _bits, _cell, _good, _mean, _several, _std, _text
 from .runs import any_terminal
 
 # %% ../nbs/63_report.ipynb #506001df
-def _list(xs):
-    "'a, b and c'"
-    *most, last = [str(x) for x in dict.fromkeys(xs)]
-    return f"{', '.join(most)} and {last}" if most else last
-
-def _plural(n, what):
-    "'1 run', '2 runs'"
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
 def _column(runs, k):
     "The values of a setting"
     return sorted(runs[k].dropna().unique()) if k in runs else []
 
 def _epochs(E):
     "'1 epoch', '4 to 12 epochs'"
-    lo, hi = _text(E[0]), _text(E[-1])
-    return f"{lo if lo == hi else f'{lo} to {hi}'} epoch{'' if E == [1] else 's'}"
+    lo, hi = int(E[0]), int(E[-1])
+    return counted(lo, 'epoch') if lo == hi else f'{lo} to {hi} epochs'
 
 # %% ../nbs/63_report.ipynb #2854294f
 def _trained(runs):
     "What was trained, on what, for how long"
     methods = sorted(set(runs.method), key=method_rank)
-    networks, data = _list(_column(runs, 'network')), _list(_column(runs, 'dataset'))
-    text = f"{_plural(len(runs), 'finished run')} of {networks} on {data}: "
-    text += _list(map(method_label, methods))
+    networks, data = listed(_column(runs, 'network')), listed(_column(runs, 'dataset'))
+    text = f"{counted(len(runs), 'finished run')} of {networks} on {data}: "
+    text += listed(map(method_label, methods))
     if E := _column(runs, 'epochs'): text += f', trained for {_epochs(E)}'
     regularized = runs[~runs.method.isin(['fp', 'lsq'])]
     if m := _column(regularized, 'warmup_epochs'):
         text += f' (the regularizer joins after {_epochs(m)})'
     seeds = _column(runs, 'seed')
-    text += f", seed{'' if len(seeds) == 1 else 's'} {_list(map(_text, seeds))}"
+    text += f", {'seed' if len(seeds) == 1 else 'seeds'} {listed(map(_text, seeds))}"
     machines = [m for m in _column(runs, 'machine') if m]
-    return text + (f'; machine: {_list(machines)}' if machines else '') + '.'
+    return text + (f'; machine: {listed(machines)}' if machines else '') + '.'
 
 # %% ../nbs/63_report.ipynb #fd048971
 def about(
@@ -81,11 +72,11 @@ def _scale(runs):
     "How far this is from the paper's training"
     small = [d for d in _column(runs, 'dataset') if d != 'imagenet']
     what, E = [], _column(runs, 'epochs')
-    if small: what.append(f'{_list(small)} in place of ImageNet')
+    if small: what.append(f'{listed(small)} in place of ImageNet')
     if E and E[-1] < PAPER_EPOCHS:
         what.append(f"at most {E[-1]:g} of the paper's {PAPER_EPOCHS} epochs")
     if not what: return ''
-    return (f'This is a demonstration of the methods at a smaller scale ({_list(what)}): '
+    return (f'This is a demonstration of the methods at a smaller scale ({listed(what)}): '
             'compare its rows with each other, not with published accuracies.')
 
 # %% ../nbs/63_report.ipynb #1814d9ea
@@ -101,7 +92,7 @@ def _lost(runs):
     bad = int((runs.status != 'ok').sum())
     if not bad: return ''
     them = 'it' if bad == 1 else 'them'
-    return f"{_plural(bad, 'run')} diverged; the table says which, and its means leave {them} out."
+    return f"{counted(bad, 'run')} diverged; the table says which, and its means leave {them} out."
 
 # %% ../nbs/63_report.ipynb #4b6c098c
 def _left_out(runs):
@@ -109,7 +100,7 @@ def _left_out(runs):
     names = _unfinished(runs)
     if not names: return ''
     has, are = ('has', 'is') if len(names) == 1 else ('have', 'are')
-    return (f"{_plural(len(names), 'run')} in the folder {has} not finished and {are} left out: "
+    return (f"{counted(len(names), 'run')} in the folder {has} not finished and {are} left out: "
             f'{_short(names)}.')
 
 # %% ../nbs/63_report.ipynb #181aba84
@@ -121,7 +112,7 @@ def _unfinished(runs):
 
 def _short(names):
     "A few names and 'others'"
-    return _list(names[:8] + (['others'] if len(names) > 8 else []))
+    return listed(names[:8] + (['others'] if len(names) > 8 else []))
 
 # %% ../nbs/63_report.ipynb #f06e8db6
 def _ahead(g, others, k):
@@ -312,7 +303,7 @@ def _bins(gs):
         try: fig = bin_figure(rows, title=name) if ok else None
         except InputError as e: notes.append(str(e))
         if fig:
-            shown = _list(f"{k} ({Path(r['path']).name})" for k,r in ok.items())
+            shown = listed(f"{k} ({Path(r['path']).name})" for k,r in ok.items())
             yield _image(fig, f'Bin distributions, {name}', BINS_LOOK, f'Runs shown: {shown}.')
         yield from (_note(f'{name}: not drawn: {n}') for n in notes)
 
@@ -417,7 +408,7 @@ def _claim_row(v):
     "One claim, with its test and numbers folded below"
     cls = {'reproduced': 'yes', 'not reproduced': 'no'}.get(v.verdict)
     n = len(v.evidence)
-    folded = Details(Summary(f"The test, and its {_plural(n, 'part')}"), P(v.test, cls='soft'),
+    folded = Details(Summary(f"The test, and its {counted(n, 'part')}"), P(v.test, cls='soft'),
                      _evidence(v))
     seeds = Td(f'{v.n_seeds or "no"} seeds', cls='num')
     return Tr(Td(v.claim.id), Td(v.claim.text, cls='text'), Td(v.verdict, cls=cls), seeds,
@@ -428,7 +419,7 @@ def _missing_claims(runs, dataset, scale):
     "Why there is no verdict on some claims"
     why = {}
     for id,reason in not_judged(runs, dataset, scale).items(): why.setdefault(reason, []).append(id)
-    items = [Li(Strong(_list(ids)), ': ', r.replace('`', ''), '.') for r,ids in why.items()]
+    items = [Li(Strong(listed(ids)), ': ', r.replace('`', ''), '.') for r,ids in why.items()]
     return [P('Not judged:'), Ul(*items)] if items else []
 
 def _dataset_claims(runs, dataset, choice):
@@ -578,7 +569,7 @@ def _opening(name, runs, paper):
 def _closing(gs):
     "Every run, and whom to cite"
     rows = [r for g in gs for r in g['rows']]
-    title = f"{_plural(len(rows), 'run')}, with configurations and layers"
+    title = f"{counted(len(rows), 'run')}, with configurations and layers"
     cite = [Li(Strong(k), ': ', o) for k,o in REFERENCES.items()]
     return [H2('The runs'), Details(Summary(title), *map(_run_details, rows)),
             H2('Methods, and how to cite them'),
@@ -594,7 +585,7 @@ def report_html(
     "The page's HTML: everything inline, nothing loaded from elsewhere"
     gs, choice = group_runs(runs), dict(dataset=dataset, epochs=epochs, lam_scale=lam_scale)
     tables = {n for ns in datasets_of(runs, lam_scale).values() for n in ns} - {'figures'}
-    name = f"Low-bit {_list(_column(runs, 'network'))} on {_list(_column(runs, 'dataset'))}"
+    name = f"Low-bit {listed(_column(runs, 'network'))} on {listed(_column(runs, 'dataset'))}"
     parts = [
         *_opening(name, runs, bool(tables)),
         *_section('Results', [_html_table(gs), _table_notes(gs)]),
@@ -723,7 +714,7 @@ def _say(args):
     yield '\n\n'.join(tables or [text_table(summary_table(runs))])
     if claims: yield '\n' + '\n'.join(claims)
     if names := _unfinished(runs):
-        yield f"\n{_plural(len(names), 'run')} not finished: {_short(names)}"
+        yield f"\n{counted(len(names), 'run')} not finished: {_short(names)}"
     yield f'\n{from_here(page)}'
 
 # %% ../nbs/63_report.ipynb #58860fa2

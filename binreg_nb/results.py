@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pandas as pd
+import warnings
 from pathlib import Path
 from .core import InputError
 from .figures import read_json
@@ -110,6 +111,16 @@ def _differences(configs):
     ss = [_settings(c) for c in configs]
     return [k for k in sorted(set().union(*ss)) if len({s.get(k) for s in ss}) > 1]
 
+def _one_a_seed(rows):
+    "Runs of one configuration by seed: of two with the same seed, the one that was finished last"
+    by_seed = {}
+    for r in sorted(rows, key=lambda r: str(r['finished'])):
+        if other := by_seed.get(r['seed']):
+            warnings.warn(f"{other['path']} and {r['path']} are two runs of seed {r['seed']} with the "
+                          'same settings: only the later one counts')
+        by_seed[r['seed']] = r
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
 def _variants(rows, **what):
     "A group for each combination of the settings in which these runs differ"
     diff, variants = _differences([r['config'] for r in rows]), {}
@@ -119,7 +130,7 @@ def _variants(rows, **what):
     for vals,rs in variants.items():
         extra = [f'{k}={v}' for k,v in zip(diff, vals)]
         label = ', '.join([method_label(what['method']), *extra])
-        yield what | dict(label=label, rows=sorted(rs, key=lambda r: r['seed']))
+        yield what | dict(label=label, rows=_one_a_seed(rs))
 
 def _order(g):
     "Where a group stands in the table"

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'RECIPES', 'WD_FACTOR', 'UNUSED', 'NO_EFFECT', 'RECORDS', 'CHECKPOINT', 'FAILED', 'RunConfig', 'recipe',
-           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'tell_broken',
+           'recipe_table', 'check_types', 'write_json', 'finished', 'broken', 'failure', 'with_log', 'tell_broken',
            'make_run_folder', 'top5', 'build', 'start_folder', 'regularizer', 'grids', 'machine', 'start_record',
            'train_and_save', 'run', 'template', 'run_notebook', 'Parser', 'add_options', 'read_settings',
            'parse_settings', 'any_terminal', 'guarded', 'run_jobs', 'main']
@@ -360,6 +360,13 @@ def failure(
 )->str:  # One line; '' for a run that did not fail
     "Why a run failed, the last time that it was tried"
     return '' if finished(out) else str((_record(Path(out)/FAILED)[0] or {}).get('why', ''))
+
+def with_log(
+    out, # A run's folder
+    why, # Why it was not done
+)->str:  # The reason, and the file that has more where there is one
+    "Where to read more of a failure"
+    return f'{why} (see {out}/error.log)' if failure(out) else why
 
 # %% ../nbs/50_runs.ipynb #0accaa09
 def tell_broken(
@@ -943,7 +950,7 @@ def main(
     if not finished(out) and not quiet:
         print(f"training {' then '.join(o.name for _,o in jobs)}", flush=True)
     failed = execute(jobs, quiet=quiet, notebook=notebook, scheduler=scheduler, retry=True)
-    for o,why in failed.items(): print(f'binreg-run: {o}: {why}', file=sys.stderr)
+    for o,why in failed.items(): print(f'binreg-run: {o}: {with_log(o, why)}', file=sys.stderr)
     if failed: return 1
     print(_results(finished(out)))
     print(from_here(out/'run.ipynb' if (out/'run.ipynb').exists() else out))

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .core import InputError, choose, from_here, full_path, whole
 from .runs import (
     Parser, RunConfig, add_options, broken, build, failure, finished, make_run_folder)
-from .runs import guarded, parse_settings, tell_broken
+from .runs import guarded, parse_settings, tell_broken, with_log
 
 # %% ../nbs/51_sweep.ipynb #e5f32f8a
 SWEEPS = {}
@@ -322,15 +322,13 @@ def main(
     tell_broken(s.left())
     failed = s.run(jobs, quiet, notebook, scheduler, retry)
     for o,why in failed.items():
-        print(f'binreg-sweep: {o.name}: {_with_log(o, why)}', file=sys.stderr)
+        print(f'binreg-sweep: {o.name}: {with_log(o, why)}', file=sys.stderr)
     if s.done():
         for line in _results(name, s): print(line)
     if n: print(_outcome(s, failed))
     return bool(failed)
 
 # %% ../nbs/51_sweep.ipynb #bb33c6bd
-def _with_log(out, why): return f'{why} (see {out}/error.log)' if failure(out) else why
-
 def _outcome(s, failed):
     "What became of the runs, in a line"
     diverged = sum(finished(o).get('status') == 'diverged' for _,o in s.done())

@@ -77,6 +77,33 @@ def test_what_one_refuses_all_refuse(two):
     ]
 
 
+MORTAL = '''import os
+from torch import nn
+from binreg_nb.distributed import rank
+
+def net(num_classes):
+    if rank() == 1:
+        os.write(2, b'what(): the reason\\n')
+        os.abort()
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.LazyLinear(num_classes))
+'''
+
+
+def test_a_process_that_dies_leaves_its_last_words(cmd, tmp_path):
+    (tmp_path / 'mortal.py').write_text(MORTAL)
+    args = (
+        '--network mortal:net --method fp --epochs 1 --subset 64 --batch-size 32 --device cpu '
+        '--no-compile --no-notebook --processes 2 --out mine'
+    ).split()
+    p = cmd('binreg-run', *args, cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert p.returncode == 1
+    assert 'process 1 terminated with signal SIGABRT (see ' in p.stderr
+    assert 'Traceback' not in p.stderr
+    log = (tmp_path / 'mine' / 'error.log').read_text()
+    assert 'ProcessExitedException' in log
+    assert 'what(): the reason' in log
+
+
 def test_the_command_with_two_processes(cmd, tmp_path):
     args = (
         '--method fp --network mobilenet_v3_small --epochs 2 --subset 100 --batch-size 50 '
@@ -87,8 +114,9 @@ def test_the_command_with_two_processes(cmd, tmp_path):
     assert 'processes=3: must divide batch_size=50' in p.stderr
     assert not list(tmp_path.iterdir())
     p = cmd('binreg-run', *args, '2', cwd=tmp_path, OMP_NUM_THREADS='1')
-    assert p.returncode == 0, p.stdout + p.stderr
     out = tmp_path / 'mine'
+    log = out / 'error.log'
+    assert p.returncode == 0, p.stderr + (log.read_text() if log.exists() else p.stdout)
     m = json.loads((out / 'metrics.json').read_text())
     assert m['status'] == 'ok'
     assert m['epochs_done'] == 2
