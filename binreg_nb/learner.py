@@ -103,6 +103,26 @@ def _checkpoint(given, args):
     res.settings = {**own, **res.settings}
     return res
 
+# %% ../nbs/31_learner.ipynb #ffe127fa
+def _two_stages(learn, n_epoch, warmup_epochs, reg, stage2):
+    "The callback of the two stages, for what can be done"
+    whole('n_epoch', n_epoch, 1)
+    if warmup_epochs is None: warmup_epochs = n_epoch//3
+    else: whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
+    if reg is not None and not quant_layers(learn.model):
+        raise InputError('fit_two_stage: the model is not quantized; '
+                         'call learn.quantize(w_bits, a_bits) first')
+    return TwoStageQAT(reg, warmup_epochs, stage2)
+
+def _as_asked(reg, bn_batches, eval_every, step_lr):
+    "The callbacks that a fit needs only where it was asked for them"
+    cbs = []
+    if reg is not None: cbs.append(RegColumn())
+    if bn_batches: cbs.append(BNReestimate(bn_batches))
+    if eval_every != 1: cbs.append(EvalEvery(eval_every))
+    if step_lr != 1: cbs.append(StepRate(step_lr))
+    return cbs
+
 # %% ../nbs/31_learner.ipynb #fbc3af61
 @patch
 def fit_two_stage(self:Learner,
@@ -121,25 +141,18 @@ def fit_two_stage(self:Learner,
     checkpoint=None,        # Folder for checkpoints, or a `Checkpoint`, to go on if it is killed
 ):
     "Quantization-aware training in two stages under one cosine schedule (Han et al. 2021)"
-    whole('n_epoch', n_epoch, 1)
     number('pct_start', pct_start, 0, 1)
     number('step_lr', step_lr)
-    if warmup_epochs is None: warmup_epochs = n_epoch//3
-    else: whole('warmup_epochs', warmup_epochs, 0, n_epoch-1)
-    if reg is not None and not quant_layers(self.model):
-        raise InputError('fit_two_stage: the model is not quantized; '
-                         'call learn.quantize(w_bits, a_bits) first')
+    stages = _two_stages(self, n_epoch, warmup_epochs, reg, stage2)
+    warmup_epochs = stages.warmup_epochs
     _together(self)
-    stages = TwoStageQAT(reg, warmup_epochs, stage2)
-    own = [stages, _schedule(self, lr, pct_start), RecordOnDevice()]
-    if reg is not None: own.append(RegColumn())
-    if bn_batches: own.append(BNReestimate(bn_batches))
-    if eval_every != 1: own.append(EvalEvery(eval_every))
-    if step_lr != 1: own.append(StepRate(step_lr))
+    own = [stages, _schedule(self, lr, pct_start), RecordOnDevice(),
+           *_as_asked(reg, bn_batches, eval_every, step_lr)]
     if checkpoint is not None: own.append(_checkpoint(checkpoint, locals()))
     try: self.fit(n_epoch, cbs=own + list(L(cbs)), wd=wd, start_epoch=start_epoch)
     finally: _clean_up(self, own)
 
+# %% ../nbs/31_learner.ipynb #97ad69e9
 def _clean_up(learn, cbs):
     "After an interrupt, too: fastai's own running mean, and a folder that is free"
     vars(learn.recorder)['smooth_loss'] = AvgSmoothLoss(learn.recorder.smooth_loss.beta)
