@@ -11,7 +11,8 @@ import pandas as pd, torch
 from . import learner # adds `quantize`
 from .core import InputError, choose, whole
 from .layers import model_inputs, move_to
-from .onnx_forms import FORMS, container, default_opset, export_onnx, need, trace
+from .onnx_forms import (
+    FORMS, NO_MERGING, container, default_opset, export_onnx, need, trace)
 from .packed import free_place, load_low_bit, save_low_bit
 from .runs import Parser, RunConfig, broken, build, finished, grids, guarded
 
@@ -146,7 +147,8 @@ def _options():
         help='Validation batches for the check (default: 2)')
     add('--opset', type=int, default=None, metavar='INT',
         help="ONNX operator set, 18 to 25 (default: the lowest that has the form's types)")
-    add('--fold-bn', action='store_true', help='Fold BatchNorm into the steps and biases')
+    add('--fold-bn', action='store_true', help=
+        'Fold BatchNorm into the steps and biases, for integer kernels (default: False)')
     add('--force', action='store_true', help='Replace files that exist')
     add('--data', default='', help="Where the runs' data is now (default: where it was)")
     return p
@@ -177,7 +179,14 @@ def _line(row):
     text += f'; differs by at most {row.written:.1g}, '
     text += f'same top-1 on {row.written_top1:.1%} of {row.samples:.0f} images'
     if row.written_first: text += f' (first in {row.written_first}: {row.written_why})'
-    return f'{text}; load it with {row.option}' if row.option else text
+    if row.option: return f'{text}; load it with {row.option}'
+    return text + _merged(row)
+
+def _merged(row):
+    "What onnxruntime's own optimizations make of a file, where it is less than what is written"
+    if not row.get('run_top1', 1.) < row.written_top1: return ''
+    return (f'; only on {row.run_top1:.1%} as onnxruntime merges it by default: '
+            f'load it with {NO_MERGING}')
 
 # %% ../nbs/73_export.ipynb #69f1060c
 @guarded('binreg-export')

@@ -345,6 +345,8 @@ def unclipped(self:Rewriter, before, x, label):
     return self.bounded(before, value, ends, f'{label}.unclipped')
 
 # %% ../nbs/72_onnx_forms.ipynb #91a655d9
+_LAYER_OPS = ('Conv', 'Gemm', 'ConvTranspose')
+
 def _constant_of(value):
     if value is None or value.const_value is None: return None
     return value.const_value.numpy().astype(np.float64)
@@ -355,7 +357,7 @@ def _read_once(value): return len(value.uses()) == 1
 def foldable(self:Rewriter, bn):
     "The node whose output a BatchNormalization can be folded into, or None"
     layer = bn.inputs[0].producer()
-    if layer is None or layer.op_type not in ('Conv', 'Gemm', 'ConvTranspose'): return None
+    if layer is None or layer.op_type not in _LAYER_OPS: return None
     source = layer.inputs[1].producer()
     if source is None or source.domain != 'binreg': return None
     return layer if _read_once(layer.outputs[0]) and _read_once(source.outputs[0]) else None
@@ -377,6 +379,32 @@ def fold_bn(self:Rewriter):
         layer.replace_input_with(2, self.constant(f'{name}.folded_bias', folded))
         layer.metadata_props[_SCOPES] = bn.metadata_props[_SCOPES]
         self.replace(bn, layer.outputs[0])
+
+# %% ../nbs/72_onnx_forms.ipynb #c21064f7
+def _biased_layers(graph):
+    "The quantized layers with a bias, but for those that end the graph"
+    for n in graph:
+        if n.op_type not in _LAYER_OPS or len(n.inputs) < 3 or n.inputs[2] is None: continue
+        source = n.inputs[1].producer()
+        quantized = source is not None and source.domain == 'binreg'
+        if quantized and n.outputs[0] not in graph.outputs: yield n
+
+# %% ../nbs/72_onnx_forms.ipynb #b8d6269d
+@patch
+def biases_apart(self:Rewriter):
+    "Add each quantized layer's bias in a node of its own, where no runtime rounds it"
+    for layer in list(_biased_layers(self.graph)):
+        name,_ = _quantizer(layer.inputs[1].producer())
+        maps = self.modules[name].weight.dim() - 2
+        inside = layer.inputs[2]
+        inside.name = f'{name}.bias.inside'
+        bias = _constant_of(inside).astype(np.float32).reshape(-1, *[1]*maps)
+        y,readers = layer.outputs[0],list(layer.outputs[0].uses())
+        added = self.ir.node('Add', [y, self.constant(f'{name}.bias', bias)], name=f'{name}/bias')
+        added.metadata_props[_SCOPES] = layer.metadata_props[_SCOPES]
+        self.graph.insert_after(layer, added)
+        for node,i in readers: node.replace_input_with(i, added.outputs[0])
+        layer.resize_inputs(2)
 
 # %% ../nbs/72_onnx_forms.ipynb #3c2bf5a2
 @patch
@@ -410,6 +438,7 @@ def lower(
     "The graph of a form; raises `InputError` where it cannot hold the model"
     r = Rewriter(traced, model, choose('form', form, FORMS), opset)
     if fold_bn: r.fold_bn()
+    elif form != 'qonnx': r.biases_apart()
     r.name_outputs()
     for n in _placeholders(r.graph):
         if _quantizer(n)[1] == 'weight_quantizer': r.weights(n)
