@@ -146,15 +146,11 @@ def from_the_first(
     return said[1:]
 
 # %% ../nbs/27_distributed.ipynb #aba53d1e
-def _free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
 def _member(rank, n, port, threads, errors, f, args):
     "One process of a group"
     here = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n,
-                MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS=threads)
+                MASTER_ADDR='127.0.0.1', MASTER_PORT=port, OMP_NUM_THREADS=threads,
+                TORCHELASTIC_USE_AGENT_STORE=True, TORCHELASTIC_RESTART_COUNT=0)
     os.environ.update({k:str(v) for k,v in here.items()})
     if 'lo' in [name for _,name in socket.if_nameindex()]:
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
@@ -177,7 +173,8 @@ def in_processes(
 ):
     "Call a function in `n` processes that are a group; raises the `InputError` that one of them raised"
     errors,threads = mp.get_context('spawn').SimpleQueue(),max(1, torch.get_num_threads()//n)
-    try: mp.spawn(_member, (n, _free_port(), threads, errors, f, args), n)
+    store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    try: mp.spawn(_member, (n, store.port, threads, errors, f, args), n)
     except (mp.ProcessExitedException, mp.ProcessRaisedException):
         if errors.empty(): raise # not what one refused, of which the others died
         raise InputError(errors.get()) from None
