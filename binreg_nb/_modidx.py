@@ -1024,7 +1024,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'binreg_nb.paper.paper_lines': ('paper.html#paper_lines', 'binreg_nb/paper.py'),
                                  'binreg_nb.paper.paper_settings': ('paper.html#paper_settings', 'binreg_nb/paper.py'),
                                  'binreg_nb.paper.paper_table': ('paper.html#paper_table', 'binreg_nb/paper.py'),
-                                 'binreg_nb.paper.register_method': ('paper.html#register_method', 'binreg_nb/paper.py'),
                                  'binreg_nb.paper.usual_lam': ('paper.html#usual_lam', 'binreg_nb/paper.py')},
             'binreg_nb.quantizers': { 'binreg_nb.quantizers.LSQQuantizer': ('quantizers.html#lsqquantizer', 'binreg_nb/quantizers.py'),
                                       'binreg_nb.quantizers.LSQQuantizer.Qn': ( 'quantizers.html#lsqquantizer.qn',

@@ -21,8 +21,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from safetensors import SafetensorError, safe_open
 from .core import InputError, choose, counted
-from .paper import (FIGURES, LABELS, METHOD_COLORS, MORE_COLORS, method_color,
-                             method_label, usual_lam)
+from .paper import FIGURES, MORE_COLORS, method_color, method_label, usual_lam
 
 # %% ../nbs/61_figures.ipynb #4b847aec
 def to_numpy(

@@ -14,7 +14,7 @@ class Method:
     "One way of training a quantized network"
     name:str          # Its `--method`
     label:str         # In tables and figures
-    color:str         # In figures, as matplotlib reads it
+    color:str=''      # In figures, as matplotlib reads it; '' for one that follows from the name
     maker:str=''      # 'module.Class' of its `Regularizer` in this package; '' for none
     reads:tuple=()    # Settings of a run that the class takes, in its order; the first is its strength
     by:str=''         # Who published it; '' for this package
@@ -54,7 +54,7 @@ def known_method(
     "A method by its name; raises `InputError` with the nearest"
     if not is_own(name): return METHODS[choose('method', name, METHODS)]
     label = f"LSQ + {name.rpartition(':')[2]}"
-    return Method(name, label, '#555555', name, ('lam',), 'you')
+    return Method(name, label, maker=name, reads=('lam',), by='you')
 
 # %% ../nbs/02_methods.ipynb #7ce753b3
 def own_regularizer(

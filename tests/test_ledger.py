@@ -61,7 +61,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize('n', TEMPLATES)
 def test_template_tells_its_table(n, runs, root, tmp_path):
     from binreg_nb.ledger import ledger
-    from binreg_nb.report import load_runs
+    from binreg_nb.results import load_runs
 
     nb = papermill.execute_notebook(
         root / f'nbs/experiments/{TEMPLATES[n]}.ipynb',

@@ -268,7 +268,7 @@ records = (
 
 @given(records, records, records)
 def test_run_folders(tmp_path_factory, config, metrics, failed):
-    from binreg_nb.report import load_runs, summary_table
+    from binreg_nb.results import load_runs, summary_table
 
     d = tmp_path_factory.mktemp('runs')
     run = d / 'one'
