@@ -303,6 +303,7 @@ def _put_back(bns, states):
     for m,state in zip(bns, states): m.load_state_dict(state)
     return 0
 
+# %% ../nbs/30_callbacks.ipynb #b2a81d09
 def reestimate_bn(
     model,           # Any model
     dl,              # Iterable of batches

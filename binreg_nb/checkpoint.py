@@ -464,6 +464,7 @@ def _schedules(learn):
     return [{k:[points(f) for f in L(fs)] for k,fs in c.scheds.items()}
             for c in learn.cbs if isinstance(c, ParamScheduler)]
 
+# %% ../nbs/28_checkpoint.ipynb #3a577585
 def describe(
     learn:Learner, # A learner that begins to fit
 )->dict:           # Plain data

@@ -240,6 +240,7 @@ def _lost(name, a, b):
     if all_bad(b) and len(a) >= MIN_SEEDS and not _bad(a):
         return part._replace(n=len(b), verdict=YES, why=f'the other diverged on all {len(b)} seeds')
 
+# %% ../nbs/64_claims.ipynb #57893894
 def _beats(name, sel, network, bits, a, b):
     "The part 'cell a has a higher accuracy than cell b'"
     ra, rb = _cells(sel, network, bits, a, b)

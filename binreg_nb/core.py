@@ -130,6 +130,7 @@ def _module(what, name, module, folder):
     hint = _did_you_mean(file.stem, [p.stem for p in file.parent.glob('*.py')])
     raise InputError(f'{what}={name!r}: no file {file}, and no installed module {module}{hint}')
 
+# %% ../nbs/00_core.ipynb #e5b2b130
 @functools.lru_cache(None)
 def _from_file(file, changed):
     "The module of a file; read again when `changed`, its time, is another"

@@ -168,6 +168,7 @@ def _fit(im, wh):
     "The short side resized, the middle cut out"
     return im if im.size == wh else ImageOps.fit(im, wh, Image.Resampling.BILINEAR)
 
+# %% ../nbs/40_data.ipynb #c2be8796
 class FitImage(Transform):
     "Make an image one of a dataset's: its size, channels and largest value"
     def __init__(self,

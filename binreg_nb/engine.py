@@ -222,6 +222,7 @@ def _log_end(path):
     "The end of what a worker printed"
     return Path(path).read_text(encoding='utf-8', errors='replace')[-20_000:]
 
+# %% ../nbs/52_engine.ipynb #26340aea
 def _last_words(folder):
     "What the workers printed last"
     logs = sorted(Path(folder).glob('worker-*.log')) if folder else []
@@ -238,6 +239,7 @@ def _gpus_to_share(n, shared):
     if shared or n == 1: return 0
     return min(n, n_gpus())
 
+# %% ../nbs/52_engine.ipynb #4db50798
 @contextmanager
 def local_client(
     n:int,        # Worker processes
@@ -381,6 +383,7 @@ def submit(self:Engine,
                                    key=f'{_utf8(o.name)}-{tag}', pure=False, priority=-i, **need)
     return futures
 
+# %% ../nbs/52_engine.ipynb #fe71439e
 def _placed(cfg):
     "A worker works elsewhere: the user's own modules get their full path"
     if not is_own(cfg.network) and not is_own(cfg.method): return cfg
@@ -475,6 +478,7 @@ def execute(
         raise InputError(engine.refused[0])
     return engine.failed
 
+# %% ../nbs/52_engine.ipynb #6918d500
 # cuda:1 is that one, for all of them
 def _named_gpu(jobs): return any(':' in c.device for c,_ in jobs)
 

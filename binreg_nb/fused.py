@@ -112,6 +112,7 @@ def _compiled(f, args, tiled=False):
     if tiled: run = _untiled(run)
     return (lambda *a: run(*a)[0]) if one else run
 
+# %% ../nbs/05_fused.ipynb #deb1f754
 def _untiled(run):
     "Compiled for tiles, called with flat tensors"
     def call(*args):

@@ -449,6 +449,7 @@ def _check_model(model):
         raise InputError('the model is quantized already: start from the floating-point model '
                          '(or load its weights into a fresh one)')
 
+# %% ../nbs/11_layers.ipynb #f2f69bbd
 def _check_weights(cands):
     "Before anything changes: is every weight a number?"
     for n,m in cands.items():

@@ -170,6 +170,7 @@ def select(
                      lam_scale=lam_scale)
     return sel
 
+# %% ../nbs/62_ledger.ipynb #ac81af67
 def _none_placed(tables, lam_scale):
     "What to say where no run is on a line"
     scale = '' if lam_scale == 1 else f' with lam_scale={lam_scale:g}'

@@ -664,6 +664,7 @@ def _explained(model, proto, batches, n_inp, as_written):
         if layer: return layer, why, rounding
     return '', '', False
 
+# %% ../nbs/72_onnx_forms.ipynb #a46cde28
 def check_onnx(
     model:nn.Module, # The model
     proto,           # onnx.ModelProto that was exported from it

@@ -188,6 +188,7 @@ def _read_header(file, text):
     if isinstance(header, dict) and {'version', 'sha256'} <= set(header): return header
     raise InputError(f'{file}: its header is torn or of another program, so get it again')
 
+# %% ../nbs/70_packed.ipynb #9d88d451
 def read_low_bit(
     file, # A packed file
 )->tuple: # (header, tensors)

@@ -359,6 +359,7 @@ def _rows(self:LSQQuantizer, x):
     if self.axis is None: return x.reshape(1, -1)
     return x.movedim(self.axis, 0).reshape(x.shape[self.axis], -1)
 
+# %% ../nbs/10_quantizers.ipynb #2cc2ec45
 @patch
 @torch.no_grad()
 def init_from(self:LSQQuantizer,

@@ -619,6 +619,7 @@ def html_report(
     except OSError as e: raise InputError(f'{out}: cannot be written ({e.strerror})') from None
     return out
 
+# %% ../nbs/63_report.ipynb #b9884b70
 def _beside(folder):
     "Where the page goes by itself"
     return folder.with_suffix('.html') if folder.is_file() else folder/'report.html'

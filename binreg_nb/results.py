@@ -121,6 +121,7 @@ def _one_a_seed(rows):
         by_seed[r['seed']] = r
     return [by_seed[seed] for seed in sorted(by_seed)]
 
+# %% ../nbs/61_results.ipynb #c6c3cbe7
 def _variants(rows, **what):
     "A group for each combination of the settings in which these runs differ"
     diff, variants = _differences([r['config'] for r in rows]), {}

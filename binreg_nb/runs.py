@@ -230,6 +230,7 @@ def resolve(self:RunConfig,
     return replace(c, **{k:getattr(_DEFAULT, k) for k in _unused(c.method)},
                    **(dict(w_bits=32, a_bits=32) if fp else {}))
 
+# %% ../nbs/50_runs.ipynb #1f98a20b
 def _check_bits(c):
     whole('w_bits', c.w_bits, 1, 8)
     whole('a_bits', c.a_bits, 1, 8)
@@ -391,6 +392,7 @@ def _same_network(a, b):
     files = [Path(o or '')/'model.safetensors' for o in (a, b)]
     return not all(f.is_file() for f in files) or filecmp.cmp(*files, shallow=False)
 
+# %% ../nbs/50_runs.ipynb #e13004bf
 def make_run_folder(
     cfg:RunConfig, # A resolved configuration
     out,           # The run's folder
@@ -761,6 +763,7 @@ def run_notebook(
     os.replace(nb, out/'run.ipynb')
     return finished(out)
 
+# %% ../nbs/50_runs.ipynb #804cb21d
 def _unformatted(path):
     "A path for papermill, which takes it for a format string: its braces doubled"
     return str(path).replace('{', '{{').replace('}', '}}')
@@ -836,6 +839,7 @@ def read_settings(
     except InputError as e: raise InputError(f'config={path!r}: {e}{_as_number(e)}') from None
     return given
 
+# %% ../nbs/50_runs.ipynb #1355a9e1
 def _as_number(e):
     text = re.search(r"='[-+.\d]+[eE][-+]?\d+': must be a number", str(e))
     return ' (YAML reads 1e-3 as text: write 1.0e-3)' if text else ''

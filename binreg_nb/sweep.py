@@ -179,6 +179,7 @@ def _same_work(a, b): return _work(a) == _work(b)
 
 def _size(o): return sum(f.stat().st_size for f in Path(o).iterdir() if f.is_file())
 
+# %% ../nbs/51_sweep.ipynb #689e4368
 def measure_epoch(
     cfg:RunConfig, # A resolved configuration
     n:int=3,       # Steps to measure, after as many to warm up
@@ -225,6 +226,7 @@ def plan(self:Sweep,
     return '\n'.join(lines + [f'{len(self.jobs)} runs, {len(self.left())} left: '
                               + _cost(secs, disk, n_jobs, len(self.left()), guessed, unknown)])
 
+# %% ../nbs/51_sweep.ipynb #ec46ceca
 def _rates(jobs):
     "(configuration, seconds an epoch, bytes) of finished runs that tell their time"
     taken = [(c, o, finished(o).get('seconds')) for c,o in jobs]
