@@ -79,8 +79,11 @@ def _set_channels(net, n, keep):
     if keep and n != 1:
         raise InputError(f'in_channels={n}: pretrained weights fit 3 channels, or 1 (summed): '
                          'use pretrained=False')
-    new = nn.Conv2d(n, old.out_channels, old.kernel_size, old.stride, old.padding,
-                    bias=old.bias is not None)
+    if old.groups > 1:
+        raise InputError(f'in_channels={n}: the first convolution has {old.groups} groups of its '
+                         f'{old.in_channels} channels: build the network for {n} channels yourself')
+    new = nn.Conv2d(n, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation,
+                    bias=old.bias is not None, padding_mode=old.padding_mode)
     if keep: new.weight.data = old.weight.data.sum(1, keepdim=True)
     else: nn.init.kaiming_normal_(new.weight, mode='fan_out', nonlinearity='relu')
     net.set_submodule(name, new)

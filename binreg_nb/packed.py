@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from . import __version__
+from .callbacks import NoStepDecay, StepWatch
 from .core import InputError
 from .layers import QUANTIZED, QuantLayer, QuantSequential, as_quantized, fuse_activations
 from .layers import _no_way_round, _start_layer
@@ -324,6 +325,19 @@ def load_low_bit(
         if not isinstance(q, LSQQuantizer): continue
         q._ready = bool(q.initialized) # the first pass is as fused as all others
     return model
+
+# %% ../nbs/70_packed.ipynb #63cefc9a
+@patch
+def load_low_bit(self:Learner,
+    file,     # A packed file
+)->Learner:   # Itself
+    "Give the learner the network of a packed file, ready to predict or to train on"
+    load_low_bit(self.model, file)
+    self.add_cbs([c() for c in (NoStepDecay, StepWatch) if c not in [type(o) for o in self.cbs]])
+    self.opt = None
+    self.create_opt()
+    self.unfreeze()
+    return self
 
 # %% ../nbs/70_packed.ipynb #6eb145fa
 def _n_macs(m, x, y):
