@@ -514,6 +514,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'binreg_nb.engine._Watch.__exit__': ('engine.html#_watch.__exit__', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._Watch.__init__': ('engine.html#_watch.__init__', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._Watch.run': ('engine.html#_watch.run', 'binreg_nb/engine.py'),
+                                  'binreg_nb.engine._close': ('engine.html#_close', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._do_claimed': ('engine.html#_do_claimed', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._done_work': ('engine.html#_done_work', 'binreg_nb/engine.py'),
                                   'binreg_nb.engine._failed': ('engine.html#_failed', 'binreg_nb/engine.py'),

@@ -250,17 +250,24 @@ def local_client(
     if sys.getfilesystemencoding() == 'ascii': os.environ['PYTHONUTF8'] = '1'
     own = tempfile.TemporaryDirectory(prefix='binreg-', ignore_cleanup_errors=True)
     with own as d, dask.config.set(SETTINGS):
-        cluster = RunWorkers(n, _gpus_to_share(n, shared), local_directory=d)
+        cluster,client = RunWorkers(n, _gpus_to_share(n, shared), local_directory=d),None
         try:
-            with Client(cluster, set_as_default=False) as client:
-                client.register_plugin(QuietWorker(d))
-                yield client, d
+            client = Client(cluster, set_as_default=False)
+            client.register_plugin(QuietWorker(d))
+            yield client, d
         except BaseException:
             _kill(cluster)
             raise
-        finally: cluster.close(timeout=10)
+        finally:
+            if client: _close(client)
+            cluster.close(timeout=10)
 
 # %% ../nbs/52_engine.ipynb #4212a8ec
+def _close(client):
+    "Close a client within seconds, whatever it waits for"
+    with suppress(TimeoutError): client.close(timeout=5)
+    client.status = 'closed' # else its destructor tries again, for a minute
+
 def _kill(cluster):
     "End all workers at once, whatever they are doing"
     for nanny in cluster.workers.values(): nanny.auto_restart = False

@@ -68,6 +68,11 @@ def until(what, seconds=WAIT):
     raise AssertionError('waited in vain')
 
 
+def hears_ctrl_c():
+    "As from a terminal, also where a shell began the tests in the background, and so without Ctrl-C"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*args, cwd):
     "A process that is killed at the end, with all its children"
@@ -78,6 +83,7 @@ def started(*args, cwd):
         stdout=log,
         stderr=subprocess.STDOUT,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        preexec_fn=hears_ctrl_c,
     )
     p.said = lambda: Path(log.name).read_text()
     try:
